@@ -1,0 +1,75 @@
+"""`audiolm continue`: go on from a prompt."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from audiolm.cli.options import (
+    Settings,
+    common_options,
+    make_files,
+    out_option,
+    output_paths,
+    samples_option,
+)
+
+if TYPE_CHECKING:
+    from audiolm.audio.waveform import Audio
+    from audiolm.generation import Progress
+
+
+@click.command("continue")
+@click.argument("prompt", type=click.Path(path_type=Path))
+@out_option
+@click.option("--seconds", type=float, default=7.0, show_default=True, help="How much to add.")
+@click.option(
+    "--prompt-seconds",
+    type=float,
+    default=3.0,
+    show_default=True,
+    help="How much of the prompt to use, counted from its end.",
+)
+@samples_option
+@click.option("--continuation-only", is_flag=True, help="Leave the prompt out of OUT.")
+@click.option(
+    "--baseline",
+    type=click.Choice(["acoustic-only"]),
+    help="Leave the semantic stage out: keeps the voice, loses the content.",
+)
+@common_options
+def command(
+    settings: Settings,
+    prompt: Path,
+    out: Path,
+    seconds: float,
+    prompt_seconds: float,
+    samples: int,
+    continuation_only: bool,
+    baseline: Literal["acoustic-only"] | None,
+) -> None:
+    """Go on from PROMPT, a recording, in its voice and its room.
+
+    OUT holds the prompt as the codec renders it, and SECONDS more.
+    """
+    paths = output_paths(out, samples, source=prompt)
+
+    from audiolm.audio.files import read
+
+    recording = read(prompt)
+    lm = settings.load()
+    sampling = settings.sampling(lm)
+
+    def make(seed: int, progress: "Progress") -> "Audio":
+        return lm.continuation(
+            recording,
+            seconds,
+            prompt_seconds=prompt_seconds,
+            seed=seed,
+            sampling=sampling,
+            baseline=baseline,
+            continuation_only=continuation_only,
+            progress=progress,
+        )
+
+    make_files(settings, lm, paths, make)

@@ -1,0 +1,231 @@
+"""The options that every verb takes, and what verbs do with them."""
+
+import functools
+import json
+import os
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from audiolm.errors import AudioError
+
+if TYPE_CHECKING:
+    from audiolm.audio.waveform import Audio
+    from audiolm.generation import Progress
+    from audiolm.model import AudioLM
+    from audiolm.stages import Sampling
+
+OUT_SUFFIXES = (".wav", ".flac")
+
+
+def _temperatures(
+    context: click.Context, option: click.Parameter, text: str | None
+) -> tuple[float, ...] | None:
+    """S,C,F: one temperature for each of the three stages."""
+    if text is None:
+        return None
+    try:
+        numbers = tuple(float(number) for number in text.split(","))
+    except ValueError:
+        numbers = ()
+    if len(numbers) != 3:
+        raise click.BadParameter(f"{text!r} is not three numbers like 0.6,0.8,0.6")
+    return numbers
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the options of every verb say."""
+
+    model: str
+    seed: int
+    temperature: tuple[float, float, float] | None
+    top_k: int | None
+    top_p: float | None
+    device: str
+    threads: int | None
+    quiet: bool
+    as_json: bool
+
+    def load(self, model: str | None = None) -> "AudioLM":
+        """The model (that of `--model` when None), on the device, with as many threads as asked."""
+        import torch
+
+        from audiolm.pretrained import load
+
+        if self.threads is not None:
+            torch.set_num_threads(self.threads)
+        return load(model or self.model, self.device)
+
+    def sampling(self, lm: "AudioLM") -> "dict[str, Sampling]":
+        """The model's own sampling settings, with what the options say in their place."""
+        from audiolm.configuration import parse
+        from audiolm.stages import Sampling
+
+        chosen = {}
+        for kind, own in lm.sampling.items():
+            asked: dict[str, float | None] = {"top_k": self.top_k, "top_p": self.top_p}
+            if self.temperature is not None:
+                semantic, coarse, fine = self.temperature
+                asked["temperature"] = {"semantic": semantic, "fine": fine}.get(kind, coarse)
+            given = {key: value for key, value in asked.items() if value is not None}
+            chosen[kind] = parse(Sampling, own.model_dump() | given, "sampling")
+        return chosen
+
+    @contextmanager
+    def progress(self) -> "Iterator[Progress]":
+        """A bar on stderr for each stage, where stderr is a terminal."""
+        from tqdm import tqdm
+
+        bars: dict[str, tqdm[Any]] = {}
+
+        def show(stage: str, done: int, of: int) -> None:
+            if stage not in bars or bars[stage].n > done:
+                disable = True if self.quiet else None
+                bars[stage] = tqdm(total=of, desc=stage, disable=disable, file=sys.stderr)
+            bars[stage].update(done - bars[stage].n)
+
+        try:
+            yield show
+        finally:
+            for bar in bars.values():
+                bar.close()
+
+    def tell(self, report: dict[str, Any], lines: Sequence[str]) -> None:
+        """Print the report: one JSON object, or lines for people."""
+        if self.as_json:
+            click.echo(json.dumps(report, indent=1, allow_nan=False))
+        elif not self.quiet:
+            for line in lines:
+                click.echo(line)
+
+
+def common_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Add the options of every verb to a command; it gets them as one `Settings`, first."""
+
+    @functools.wraps(function)
+    def command(**arguments: Any) -> None:
+        settings = Settings(**{field.name: arguments.pop(field.name) for field in fields(Settings)})
+        if settings.quiet:
+            warnings.simplefilter("ignore")
+        function(settings, **arguments)
+
+    options = [
+        click.option(
+            "--model",
+            default="speech",
+            show_default=True,
+            help="A bundled model, a folder, or owner/name on the Hugging Face hub.",
+        ),
+        click.option(
+            "--seed",
+            type=click.IntRange(0, 2**63 - 1),
+            default=0,
+            show_default=True,
+            help="One seed gives one result.",
+        ),
+        click.option(
+            "--temperature",
+            metavar="S,C,F",
+            callback=_temperatures,
+            help="Of the semantic, coarse and fine stage; the model's own unless given.",
+        ),
+        click.option("--top-k", type=int, help="Draw from the k likeliest ids only."),
+        click.option("--top-p", type=float, help="Draw from the likeliest ids of this mass only."),
+        click.option(
+            "--device",
+            type=click.Choice(["auto", "cpu", "cuda", "mps"]),
+            default="auto",
+            show_default=True,
+            help="Where to compute.",
+        ),
+        click.option("--threads", type=click.IntRange(1), help="CPU threads to compute with."),
+        click.option("--quiet", is_flag=True, help="No progress, no warnings, errors only."),
+        click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+out_option = click.option(
+    "-o",
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="The file to write, .wav or .flac.",
+)
+
+samples_option = click.option(
+    "--samples",
+    type=click.IntRange(1, 1000),
+    default=1,
+    show_default=True,
+    help="How many to make, with seeds SEED, SEED+1, …: OUT-1.wav, OUT-2.wav, …",
+)
+
+
+def output_paths(out: Path, samples: int = 1, source: Path | None = None) -> list[Path]:
+    """The files to write, checked before any work is done.
+
+    Args:
+        out: what the user asked for.
+        samples: how many files; more than one are numbered from 1.
+        source: the recording that is read, which is not to be overwritten.
+
+    Raises:
+        AudioError: when a file has another suffix, or could not be written.
+    """
+    if out.suffix.lower() not in OUT_SUFFIXES:
+        raise AudioError(f"{out}: must end in {' or '.join(OUT_SUFFIXES)}; name it so")
+    folder = out.parent
+    if not folder.is_dir():
+        raise AudioError(f"{out}: there is no folder {folder}; make it first")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise AudioError(f"{out}: the folder {folder} cannot be written to; choose another")
+    numbered = [out.with_stem(f"{out.stem}-{number}") for number in range(1, samples + 1)]
+    paths = [out] if samples == 1 else numbered
+    for path in paths:
+        if path.is_dir():
+            raise AudioError(f"{path}: is a folder; name a file")
+        if source is not None and path.exists() and source.exists() and path.samefile(source):
+            raise AudioError(f"{path}: is the recording that is read; name another file")
+    return paths
+
+
+def make_files(
+    settings: Settings,
+    lm: "AudioLM",
+    paths: Sequence[Path],
+    make: "Callable[[int, Progress], Audio]",
+) -> None:
+    """Make one recording per path, with one seed after the other, and report them.
+
+    Each is written as soon as it is made. `make` gets a seed and whom to tell of progress.
+    """
+    outputs = []
+    for seed, path in enumerate(paths, start=settings.seed):
+        started = time.perf_counter()
+        with settings.progress() as progress:
+            audio = make(seed, progress)
+        took = time.perf_counter() - started
+        audio.write(path)
+        outputs.append({"file": str(path), "seconds": audio.seconds, "seed": seed, "took": took})
+    report = {
+        "model": lm.name,
+        "fingerprint": lm.fingerprint,
+        "device": str(lm.device),
+        "outputs": outputs,
+    }
+    lines = [
+        f"{made['file']}: {made['seconds']:.2f} s, seed {made['seed']}, took {made['took']:.1f} s"
+        for made in outputs
+    ]
+    settings.tell(report, lines)

@@ -1,0 +1,76 @@
+"""`audiolm train`: from a folder of recordings to a model of your own."""
+
+import json
+import shlex
+import sys
+from pathlib import Path
+
+import click
+
+
+@click.command("train")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--out", "out", type=click.Path(path_type=Path), required=True, help="Model folder.")
+@click.option("--preset", "preset_name", default="small", show_default=True, help="Preset or YAML file.")
+@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Time for the steps taken.")
+@click.option("--only", default="", help="Steps to take: codec, w2v_bert, clustering, tokens, semantic, …")
+@click.option("--restart", is_flag=True, help="Begin the chosen steps anew; their old state is renamed.")
+@click.option("--validation", help="Folder of recordings to validate on, never trained on.")
+@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Override a setting.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto")
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads.")
+@click.option("--seed", type=int, help="Seed of everything random.")
+@click.option("--quiet", is_flag=True, help="No progress bar.")
+@click.option("--json", "as_json", is_flag=True, help="A summary as one JSON object on stdout.")
+def train(
+    folder: Path,
+    out: Path,
+    preset_name: str,
+    minutes: float | None,
+    only: str,
+    restart: bool,
+    validation: str | None,
+    assignments: tuple[str, ...],
+    device: str,
+    threads: int | None,
+    seed: int | None,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Train a model on the recordings in FOLDER.
+
+    Every step can be interrupted; the same command goes on from its last checkpoint.
+    """
+    import torch
+
+    from audiolm.pretrained import choose_device
+    from audiolm.training.preset import load_preset
+    from audiolm.training.recipe import Request, train_model
+
+    if threads:
+        torch.set_num_threads(threads)
+    settings = list(assignments)
+    if seed is not None:
+        settings.append(f"seed={seed}")
+    if validation:
+        settings.append(f"data.validation={json.dumps(validation)}")
+    request = Request(
+        folder=folder,
+        out=out,
+        preset=load_preset(preset_name, settings),
+        minutes=minutes,
+        only=[name.strip() for name in only.split(",") if name.strip()],
+        restart=restart,
+        device=choose_device(device),
+        quiet=quiet,
+    )
+    try:
+        summary = train_model(request)
+    except KeyboardInterrupt:
+        arguments = [word for word in sys.argv[1:] if word != "--restart"]
+        click.echo(f"audiolm: to go on: {shlex.join(['audiolm', *arguments])}", err=True)
+        raise
+    if as_json:
+        click.echo(json.dumps(summary))
+    else:
+        click.echo(f"{out}: trained; hear it with `audiolm continue PROMPT -o OUT --model {out}`", err=True)

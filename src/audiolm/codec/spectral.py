@@ -1,0 +1,192 @@
+"""The spectral codec: SoundStream's contract with both networks working on short-time spectra.
+
+The encoder reads a spectrum every 5 ms and works at the frame rate from the first layer on; the
+decoder predicts log-magnitude and phase and an inverse Fourier transform makes the samples. No
+layer ever runs at the sample rate, which makes it many times cheaper than transposed convolutions.
+"""
+
+import functools
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from pydantic import Field, field_validator
+from torch import Tensor, nn
+
+from audiolm.codec.quantizer import QuantizerConfig
+from audiolm.codec.streaming import CausalCodec, Memory
+from audiolm.configuration import Configuration
+from audiolm.shapes import CODEC_HOP, Embeddings, Waveform
+
+_WINDOW = CODEC_HOP
+"""Samples under one spectrum; with `subframes` spectra a frame they overlap `subframes`-fold."""
+_BINS = _WINDOW // 2 + 1
+_LARGEST_LOG_MAGNITUDE = 4.6
+"""exp(4.6) = 100, ten times a full-scale tone: keeps exp() finite early in training."""
+_FIRST_LOG_MAGNITUDE = -4.0
+"""Log-magnitude of an untrained decoder's output: that of quiet speech, not of full scale."""
+
+
+class SpectralConfig(Configuration):
+    """Settings of the spectral codec."""
+
+    kind: Literal["spectral"] = "spectral"
+    """Which codec this is."""
+    width: int = Field(default=320, gt=0)
+    """Width of the blocks at the frame rate, in the encoder and in the decoder."""
+    encoder_blocks: int = Field(default=5, ge=0)
+    """Blocks between the spectra and the quantizer."""
+    decoder_blocks: int = Field(default=7, ge=0)
+    """Blocks at the frame rate after the quantizer."""
+    expansion: int = Field(default=3, gt=0)
+    """How many times wider a block is inside."""
+    kernel: int = Field(default=7, gt=0)
+    """Frames (or sub-frames) a block sees: the current one and those before it."""
+    subframes: int = Field(default=4, ge=3)
+    """Spectra per frame, a divisor of 320; the look-ahead is 320 - 320 / subframes samples."""
+    refine_width: int = Field(default=192, gt=0)
+    """Width of the decoder's blocks at the sub-frame rate."""
+    refine_blocks: int = Field(default=2, ge=0)
+    """Decoder blocks at the sub-frame rate."""
+    dim: int = Field(default=128, gt=0)
+    """D, width of the quantizer's output."""
+    quantizer: QuantizerConfig = QuantizerConfig()
+    """The residual quantizer."""
+
+    @field_validator("subframes")
+    @classmethod
+    def _divides_the_hop(cls, subframes: int) -> int:
+        if CODEC_HOP % subframes:
+            raise ValueError(f"give a divisor of {CODEC_HOP}, e.g. 4")
+        return subframes
+
+
+class CausalBlock(nn.Module):
+    """A ConvNeXt block over time that sees no later step: mix in time, then across channels.
+
+    Args:
+        width: channels W.
+        config: expansion and kernel.
+        scale: first value of the residual branch's weight.
+    """
+
+    def __init__(self, width: int, config: SpectralConfig, scale: float) -> None:
+        super().__init__()
+        self.context = config.kernel - 1
+        # Two-dimensional with one row: the fast path for channels that lie last in memory.
+        self.mix = nn.Conv2d(width, width, (1, config.kernel), groups=width)
+        self.norm = nn.LayerNorm(width)
+        self.widen = nn.Linear(width, width * config.expansion)
+        self.narrow = nn.Linear(width * config.expansion, width)
+        self.scale = nn.Parameter(torch.full((width,), scale))
+
+    def forward(self, x: Float[Tensor, "B S W"], memory: Memory) -> Float[Tensor, "B S W"]:
+        """One step of the residual stream."""
+        h = memory.extend(self, x, self.context, dim=1)  # (B, context + S, W)
+        h = self.mix(h.transpose(1, 2).unsqueeze(2)).squeeze(2).transpose(1, 2)  # (B, S, W)
+        h = self.narrow(F.gelu(self.widen(self.norm(h))))
+        out: Tensor = x + self.scale * h
+        return out
+
+
+class SpectralCodec(CausalCodec):
+    """A causal codec in the spectral domain, with the look-ahead of one analysis window.
+
+    Sub-frame j of frame t is the spectrum of samples [320 t + j h, 320 t + j h + 320), h = 320 /
+    subframes; the decoder puts it back at the same place. So frame t depends on samples before
+    320 (t + 1) + look_ahead, and the samples before 320 (t + 1) on frames up to t.
+    """
+
+    config: SpectralConfig
+    hann: Tensor
+    waves: Tensor
+
+    def __init__(self, config: SpectralConfig) -> None:
+        look_ahead = _WINDOW - CODEC_HOP // config.subframes
+        super().__init__(config, config.quantizer, config.dim, look_ahead)
+        width, subframes = config.width, config.subframes
+        scale = 1 / (config.encoder_blocks + config.decoder_blocks + config.refine_blocks + 1)
+        hann = torch.hann_window(_WINDOW)
+        self.register_buffer("hann", hann, persistent=False)
+        # The inverse transform and its window as one matrix (2·bins, 320): a row is what one real
+        # or imaginary part of the spectrum adds to the samples.
+        one = torch.eye(_BINS)
+        parts = torch.cat([torch.complex(one, 0 * one), torch.complex(0 * one, one)])
+        waves = torch.fft.irfft(parts, n=_WINDOW, norm="ortho") * hann
+        self.register_buffer("waves", waves, persistent=False)
+
+        self.read = nn.Linear(subframes * 3 * _BINS, width)
+        self.read_norm = nn.LayerNorm(width)
+        self.encoder = _blocks(config.encoder_blocks, width, config, scale)
+        self.encoder_norm = nn.LayerNorm(width)
+        self.to_quantizer = nn.Linear(width, config.dim)
+
+        self.from_quantizer = nn.Linear(config.dim, width)
+        self.decoder = _blocks(config.decoder_blocks, width, config, scale)
+        self.split = nn.Linear(width, subframes * config.refine_width)
+        self.refine = _blocks(config.refine_blocks, config.refine_width, config, scale)
+        self.refine_norm = nn.LayerNorm(config.refine_width)
+        self.write = nn.Linear(config.refine_width, 2 * _BINS)
+        nn.init.constant_(self.write.bias[:_BINS], _FIRST_LOG_MAGNITUDE)
+
+    def analyse(self, samples: Waveform, memory: Memory) -> Embeddings:
+        """Samples (B, F * 320 + look_ahead) to vectors (B, F, D)."""
+        x = self.read_norm(self.read(self._spectra(samples)))  # (B, F, W)
+        for block in self.encoder:
+            x = block(x, memory)
+        vectors: Tensor = self.to_quantizer(self.encoder_norm(x))
+        return vectors.float()
+
+    def synthesise(self, embeddings: Embeddings, memory: Memory) -> Waveform:
+        """Quantized vectors (B, F, D) to samples (B, F * 320)."""
+        x = self.from_quantizer(embeddings)  # (B, F, W)
+        for block in self.decoder:
+            x = block(x, memory)
+        x = self.split(x)
+        x = x.unflatten(2, (self.config.subframes, -1)).flatten(1, 2)  # (B, F·subframes, W')
+        for block in self.refine:
+            x = block(x, memory)
+        return self._samples(self.refine_norm(x), memory)
+
+    def _spectra(self, samples: Tensor) -> Float[Tensor, "B F C"]:
+        """The spectra of each frame's sub-frames as features: power-compressed, and in decibels."""
+        with torch.autocast(samples.device.type, enabled=False):
+            step = CODEC_HOP // self.config.subframes
+            windows = samples.float().unfold(1, _WINDOW, step)  # (B, F·subframes, 320)
+            spectrum = torch.fft.rfft(windows * self.hann, norm="ortho")  # (B, F·subframes, bins)
+            parts = torch.view_as_real(spectrum)
+            power = parts.square().sum(dim=3, keepdim=True)
+            features: Tensor = torch.cat(
+                [
+                    parts * (power + 1e-8) ** -0.35,  # X |X|^-0.7: quiet detail stays visible
+                    (power + 1e-10).log10() / 5 + 1,  # -100 dB is -1, 0 dB is 1
+                ],
+                dim=3,
+            )  # (B, F·subframes, bins, 3)
+            return features.reshape(len(samples), -1, self.config.subframes * 3 * _BINS)
+
+    def _samples(self, x: Tensor, memory: Memory) -> Waveform:
+        """The sub-frames' vectors (B, F·subframes, W') as spectra, overlapped and added."""
+        subframes = self.config.subframes
+        # The last layer too in float32: a phase in bfloat16 is a noise 40 dB below the signal.
+        with torch.autocast(x.device.type, enabled=False):
+            log_magnitude, phase = self.write(x.float()).chunk(2, dim=2)  # (B, F·subframes, bins)
+            magnitude = log_magnitude.clamp(max=_LARGEST_LOG_MAGNITUDE).exp()
+            spectrum = torch.cat([magnitude * phase.cos(), magnitude * phase.sin()], dim=2)
+            windows = spectrum @ self.waves  # (B, F·subframes, 320)
+            windows = memory.extend(self.write, windows, subframes - 1, dim=1)
+            # A block of h samples is the sum of the first h of its own window, the second h of the
+            # window before it, and so on.
+            n, h = x.shape[1], CODEC_HOP // subframes
+            placed = (
+                part[:, subframes - 1 - k :][:, :n]  # (B, n, h)
+                for k, part in enumerate(windows.split(h, dim=2))
+            )
+            blocks: Tensor = functools.reduce(torch.add, placed)
+            # Hann squared adds up to 3/8 per window, everywhere but in the first 15 ms.
+            return blocks.flatten(1) / (subframes * 3 / 8)
+
+
+def _blocks(count: int, width: int, config: SpectralConfig, scale: float) -> nn.ModuleList:
+    return nn.ModuleList(CausalBlock(width, config, scale) for _ in range(count))

@@ -1,0 +1,224 @@
+"""Causal codecs: one network, run all at once or chunk by chunk.
+
+A causal layer needs only its last few inputs again when more arrive. Each layer takes them from a
+`Memory`, which starts with silence: a whole recording is one long chunk with a fresh memory, and a
+stream is many short chunks with a memory that lives on. Work per chunk and memory are constant.
+"""
+
+from abc import abstractmethod
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from audiolm.codec.contract import Codec
+from audiolm.codec.quantizer import QuantizerConfig, ResidualQuantizer
+from audiolm.configuration import Configuration
+from audiolm.errors import AudioError
+from audiolm.shapes import Codes, Embeddings, Waveform
+
+
+class Memory:
+    """What a run remembers: for each causal layer, the last of its inputs."""
+
+    def __init__(self) -> None:
+        self._tails: dict[nn.Module, Tensor] = {}
+
+    def extend(self, layer: nn.Module, x: Tensor, context: int, dim: int) -> Tensor:
+        """Put the `context` inputs that came before `x` in front of it (at first zeros).
+
+        Args:
+            layer: whose inputs these are.
+            x: its new inputs.
+            context: how many past inputs its first output needs.
+            dim: the axis of time.
+        """
+        tail = self._tails.get(layer)
+        if tail is None:
+            shape = list(x.shape)
+            shape[dim] = context
+            tail = x.new_zeros(shape)
+        extended = torch.cat([tail, x], dim)
+        start = extended.shape[dim] - context
+        # A copy: a view would keep the whole chunk, and its gradients, alive.
+        self._tails[layer] = extended.detach().narrow(dim, start, context).clone()
+        return extended
+
+
+@dataclass(frozen=True)
+class CodecOutput:
+    """What a codec in training makes of a waveform (B, T)."""
+
+    waveform: Tensor
+    """(B, T) float32: the reconstruction."""
+    codes: Tensor
+    """(B, Q, F) int64."""
+    commitment: Tensor
+    """(): the quantizer's commitment loss."""
+    perplexity: Tensor
+    """(Q,): how many codes each level uses."""
+
+
+class CausalCodec(Codec):
+    """A codec of two causal networks with a residual quantizer between them.
+
+    A kind of codec says what the networks are: `analyse` and `synthesise`.
+    """
+
+    def __init__(
+        self, config: Configuration, quantizer: QuantizerConfig, dim: int, look_ahead: int
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.levels = quantizer.levels
+        self.codebook_size = quantizer.codebook_size
+        self.dim = dim
+        self.look_ahead = look_ahead
+        self.quantizer = ResidualQuantizer(quantizer, dim)
+
+    @abstractmethod
+    def analyse(self, samples: Waveform, memory: Memory) -> Embeddings:
+        """Samples (B, F * hop + look_ahead), F >= 1, to F vectors (B, F, D) for the quantizer."""
+
+    @abstractmethod
+    def synthesise(self, embeddings: Embeddings, memory: Memory) -> Waveform:
+        """Quantized vectors (B, F, D), F >= 1, to samples (B, F * hop), float32."""
+
+    def forward(self, waveform: Waveform) -> CodecOutput:
+        """Encode, quantize and decode a waveform (B, T >= 1), with gradients throughout."""
+        quantized = self.quantizer(self.analyse(self._padded(waveform), Memory()))
+        return CodecOutput(
+            waveform=self.synthesise(quantized.embeddings, Memory())[:, : waveform.shape[1]],
+            codes=quantized.codes,
+            commitment=quantized.commitment,
+            perplexity=quantized.perplexity,
+        )
+
+    @torch.no_grad()
+    def encode(self, waveform: Waveform, levels: int | None = None) -> Codes:
+        """Waveform (B, T) to codes (B, q, F), F = ceil(T / hop); the end is padded with silence.
+
+        Args:
+            waveform: samples in [-1, 1].
+            levels: q, how many levels to compute, 1 to Q; all when None.
+
+        Raises:
+            ConfigurationError: if the codec has not that many levels.
+        """
+        return self._encode(self._padded(waveform), Memory(), levels)
+
+    def decode(self, codes: Codes) -> Waveform:
+        """Codes (B, q, F) to waveform (B, F * hop), float32, for any 1 <= q <= Q.
+
+        Raises:
+            ConfigurationError: if the codec has not that many levels.
+        """
+        return self._decode(codes, Memory())
+
+    def embed(self, codes: Codes) -> Embeddings:
+        """Codes (B, q, F) to the sum (B, F, D) of the vectors chosen at each level."""
+        return self.quantizer.decode(codes)
+
+    def encoder_stream(self) -> "CausalEncoderStream":
+        """Encode recordings chunk by chunk: the codes of `encode`, but for float ties."""
+        return CausalEncoderStream(self)
+
+    def decoder_stream(self) -> "CausalDecoderStream":
+        """Decode codes chunk by chunk: the waveform of `decode`, to within 1e-4."""
+        return CausalDecoderStream(self)
+
+    def _padded(self, waveform: Tensor) -> Tensor:
+        """Silence up to whole frames, and for the last look-ahead: (B, F·hop + look_ahead)."""
+        return F.pad(waveform, (0, -waveform.shape[1] % self.hop + self.look_ahead))
+
+    def _encode(self, samples: Tensor, memory: Memory, levels: int | None = None) -> Codes:
+        if samples.shape[1] < self.hop + self.look_ahead:  # not one frame
+            embeddings = samples.new_zeros(len(samples), 0, self.dim)
+        else:
+            embeddings = self.analyse(samples, memory)  # (B, F, D)
+        return self.quantizer.encode(embeddings, levels)
+
+    def _decode(self, codes: Tensor, memory: Memory) -> Waveform:
+        embeddings = self.embed(codes)  # (B, F, D)
+        if embeddings.shape[1] == 0:
+            return embeddings.new_zeros(len(embeddings), 0)
+        return self.synthesise(embeddings, memory)
+
+
+class CausalEncoderStream:
+    """Encodes one batch of recordings chunk by chunk; see `Codec.encoder_stream`."""
+
+    def __init__(self, codec: CausalCodec) -> None:
+        self._codec = codec
+        self._memory = Memory()
+        self._pending: Tensor | None = None  # (B, n) samples whose frames are not yet certain
+        self._ended = False
+
+    @torch.no_grad()
+    def push(self, chunk: Waveform) -> Codes:
+        """Take the next samples (B, T), T >= 0; return the frames that became certain.
+
+        Raises:
+            AudioError: after `flush`.
+        """
+        _check_running(self._ended)
+        codec = self._codec
+        held = chunk if self._pending is None else torch.cat([self._pending, chunk], dim=1)
+        frames = max(0, (held.shape[1] - codec.look_ahead) // codec.hop)
+        self._pending = held[:, frames * codec.hop :].clone()
+        return codec._encode(held[:, : frames * codec.hop + codec.look_ahead], self._memory)
+
+    @torch.no_grad()
+    def flush(self) -> Codes:
+        """End the recordings with silence, as `encode` does; return the frames that are left.
+
+        Raises:
+            AudioError: after an earlier `flush`.
+        """
+        _check_running(self._ended)
+        self._ended = True
+        held = self._pending
+        if held is None:
+            held = torch.zeros(1, 0, device=self._codec.quantizer.codebooks.device)
+        return self._codec._encode(self._codec._padded(held), self._memory)
+
+
+class CausalDecoderStream:
+    """Decodes one batch of code sequences chunk by chunk; see `Codec.decoder_stream`.
+
+    A frame's samples are certain as soon as the frame is there, so `flush` has none left to return.
+    """
+
+    def __init__(self, codec: CausalCodec) -> None:
+        self._codec = codec
+        self._memory = Memory()
+        self._rows = 1
+        self._ended = False
+
+    @torch.no_grad()
+    def push(self, codes: Codes) -> Waveform:
+        """Take the next frames (B, q, F), F >= 0; return their samples (B, F * hop).
+
+        Raises:
+            AudioError: after `flush`.
+        """
+        _check_running(self._ended)
+        self._rows = len(codes)
+        return self._codec._decode(codes, self._memory)
+
+    @torch.no_grad()
+    def flush(self) -> Waveform:
+        """End the sequences; return what is left: (B, 0).
+
+        Raises:
+            AudioError: after an earlier `flush`.
+        """
+        _check_running(self._ended)
+        self._ended = True
+        return torch.zeros(self._rows, 0, device=self._codec.quantizer.codebooks.device)
+
+
+def _check_running(ended: bool) -> None:
+    if ended:
+        raise AudioError("stream: it was ended by flush(); open another one for more audio")

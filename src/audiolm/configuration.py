@@ -1,0 +1,87 @@
+"""Typed, validated settings: the base of every configuration class, and how text becomes one."""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from audiolm.errors import ConfigurationError
+
+
+class Configuration(BaseModel):
+    """Base of all settings: frozen, no unknown keys, the docstring under a field is its help."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+C = TypeVar("C", bound=Configuration)
+
+
+def parse(cls: type[C], data: Mapping[str, Any], where: str) -> C:
+    """Validate `data` as a `cls`.
+
+    Raises:
+        ConfigurationError: naming `where`, the key, what is wrong with it and, for an unknown key,
+            the nearest known one.
+    """
+    try:
+        return cls.model_validate(data)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        steps = [str(step) for step in problem["loc"]]
+        key = ".".join(steps) or "(the whole)"
+        if problem["type"] == "extra_forbidden":
+            known = sorted(_keys(cls))
+            near = difflib.get_close_matches(steps[-1], known, n=1, cutoff=0.0)
+            hint = f"did you mean {near[0]}?" if near else "remove it"
+            raise ConfigurationError(f"{where}: unknown key {key}; {hint}") from None
+        raise ConfigurationError(f"{where}: {key}: {problem['msg']}; got {problem['input']!r}") from None
+
+
+def override(data: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
+    """Apply `a.b.c=value` assignments (values in YAML) to a nested mapping, leaving `data` alone.
+
+    Raises:
+        ConfigurationError: on an assignment without `=`, or one that reaches into a plain value.
+    """
+    result = _copy(data)
+    for assignment in assignments:
+        path, equals, text = assignment.partition("=")
+        if not equals or not path:
+            raise ConfigurationError(f"--set {assignment}: write it as key=value, e.g. codec.levels=8")
+        node = result
+        *parents, last = path.strip().split(".")
+        for step in parents:
+            child = node.setdefault(step, {})
+            if not isinstance(child, dict):
+                raise ConfigurationError(f"--set {assignment}: {step} is a value, not a group of keys")
+            node = child
+        try:
+            node[last] = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise ConfigurationError(f"--set {assignment}: {text!r} is not a YAML value") from None
+    return result
+
+
+def _copy(data: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: _copy(v) if isinstance(v, Mapping) else v for k, v in data.items()}
+
+
+def _keys(cls: type[BaseModel]) -> set[str]:
+    """Every field name of `cls` and of the configurations inside it."""
+    names: set[str] = set()
+    todo: list[Any] = [cls]
+    seen: set[Any] = set()
+    while todo:
+        kind = todo.pop()
+        if kind in seen:
+            continue
+        seen.add(kind)
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            names.update(kind.model_fields)
+            todo.extend(field.annotation for field in kind.model_fields.values())
+        else:
+            todo.extend(getattr(kind, "__args__", ()))
+    return names

@@ -1,0 +1,177 @@
+"""Writing tokens: shard by shard, by many processes, going on where it was stopped."""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from audiolm.audio.files import replacing
+from audiolm.data.corpus import Recording
+from audiolm.data.manifest import write_manifest
+from audiolm.data.token_statistics import code_statistics, semantic_statistics
+from audiolm.data.tokens import FORMAT_VERSION, TokenFormat, open_shard, shard_path, token_key
+from audiolm.errors import CorpusError
+from audiolm.shapes import FRAMES_PER_STEP
+
+
+class TokenWriter:
+    """Writes the shards of one rank.
+
+        writer = TokenWriter(folder, recordings, format, rank, world)
+        for shard in writer.missing():
+            writer.write(shard, *tokens_of(writer.members(shard)))
+        writer.finish()
+
+    Args:
+        folder: where the tokens go; made if need be.
+        recordings: all of them, the same in every rank and after every stop.
+        format: what makes the tokens.
+        rank: which of the processes this is.
+        world: how many processes write.
+
+    Raises:
+        CorpusError: if there are tokens of other recordings or another format in the folder, or it
+            cannot be written to.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        recordings: Sequence[Recording],
+        format: TokenFormat,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        self.folder, self.recordings, self.format = Path(folder), list(recordings), format
+        self._key = token_key(self.recordings, format)
+        count = -(-len(self.recordings) // format.shard_size)
+        self.shards = list(range(rank, count, world))
+        self._paths = [shard_path(self.folder, shard) for shard in range(count)]
+        for path in sorted(self.folder.glob("shard-*.safetensors")):
+            with open_shard(path) as file:
+                key = (file.metadata() or {}).get("key")
+            if key != self._key:
+                raise CorpusError(
+                    f"{path}: holds tokens of other recordings or of other parts; "
+                    f"delete {self.folder} or name another folder"
+                )
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            for shard in self.shards:
+                for left_over in self.folder.glob(f".{self._paths[shard].name}.*.part"):
+                    left_over.unlink()
+            write_manifest(self.folder / "manifest.jsonl", self.recordings)
+        except OSError as error:
+            raise _unwritable(self.folder, error) from None
+
+    def missing(self) -> list[int]:
+        """The shards of this rank that are still to be written."""
+        return [shard for shard in self.shards if not self._paths[shard].exists()]
+
+    def members(self, shard: int) -> range:
+        """Indices of the recordings whose tokens a shard holds."""
+        first = shard * self.format.shard_size
+        return range(first, min(first + self.format.shard_size, len(self.recordings)))
+
+    def write(
+        self,
+        shard: int,
+        semantic: Sequence[np.ndarray] | None = None,
+        codes: Sequence[np.ndarray] | None = None,
+    ) -> None:
+        """Write one shard, whole or not at all.
+
+        Args:
+            shard: which one.
+            semantic: (S,) ids of each member; None without a tokenizer.
+            codes: (Q, F) ids of each member; None without a codec. A recording that turned out to
+                be unreadable has no ids: S = 0 and F = 0.
+
+        Raises:
+            CorpusError: if the ids are not what the format says, or cannot be written.
+        """
+        members = self.members(shard)
+        tensors: dict[str, np.ndarray] = {}
+        if self.format.semantic_fingerprint:
+            given = _given(semantic, "semantic ids", members)
+            tensors["semantic"] = _checked(given, self.format.clusters, "semantic ids")
+            tensors["steps"] = np.array([len(ids) for ids in given], dtype=np.int64)  # (R,)
+        if self.format.codec_fingerprint:
+            given = [ids.T for ids in _given(codes, "codes", members)]  # (F, Q) each
+            if any(ids.shape[1:] != (self.format.levels,) for ids in given):
+                raise CorpusError(f"codes of shard {shard}: need {self.format.levels} levels")
+            tensors["codes"] = _checked(given, self.format.codebook_size, "codes")
+            tensors["frames"] = np.array([len(ids) for ids in given], dtype=np.int64)  # (R,)
+        if "steps" in tensors and "frames" in tensors:
+            surplus = FRAMES_PER_STEP * tensors["steps"] - tensors["frames"]  # (R,)
+            if not np.isin(surplus, range(FRAMES_PER_STEP)).all():
+                at = int(np.flatnonzero(~np.isin(surplus, range(FRAMES_PER_STEP)))[0])
+                raise CorpusError(
+                    f"{self.recordings[members[at]].id}: {tensors['steps'][at]} semantic ids and "
+                    f"{tensors['frames'][at]} frames cannot be of one recording"
+                )
+        try:
+            with replacing(self._paths[shard]) as temporary:
+                save_file(tensors, temporary, metadata={"key": self._key})
+        except OSError as error:
+            raise _unwritable(self.folder, error) from None
+
+    def finish(self) -> bool:
+        """Write `tokens.json` if all shards of all ranks are there, and say whether they are."""
+        if not all(path.exists() for path in self._paths):
+            return False
+        format = self.format
+        statistics: dict[str, Any] = {}
+        if format.semantic_fingerprint:
+            statistics |= semantic_statistics(self._paths, format.clusters)
+        if format.codec_fingerprint:
+            statistics |= code_statistics(self._paths, format.levels, format.codebook_size)
+        content = {
+            "format_version": FORMAT_VERSION,
+            "format": format.model_dump(),
+            "key": self._key,
+            "recordings": len(self.recordings),
+            "seconds": sum(recording.seconds for recording in self.recordings),
+            "steps": self._total("steps"),
+            "frames": self._total("frames"),
+            "shard_bytes": [path.stat().st_size for path in self._paths],
+            "statistics": statistics,
+        }
+        with replacing(self.folder / "tokens.json") as temporary:
+            temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
+        return True
+
+    def _total(self, name: str) -> int:
+        """The sum of `steps` or `frames` over all shards; 0 where they are not held."""
+        total = 0
+        for path in self._paths:
+            with open_shard(path) as file:
+                total += int(file.get_tensor(name).sum()) if name in file.keys() else 0  # noqa: SIM118
+        return total
+
+
+def _unwritable(folder: Path, error: OSError) -> CorpusError:
+    return CorpusError(
+        f"{folder}: cannot be written ({error.strerror}); choose a writable folder with room"
+    )
+
+
+def _given(ids: Sequence[np.ndarray] | None, what: str, members: range) -> list[np.ndarray]:
+    if ids is None or len(ids) != len(members):
+        count = 0 if ids is None else len(ids)
+        raise CorpusError(f"{what}: need those of {len(members)} recordings, got {count}")
+    return [np.asarray(one) for one in ids]
+
+
+def _checked(ids: list[np.ndarray], below: int, what: str) -> np.ndarray:
+    """All ids, one recording after the other, as uint16."""
+    joined = np.concatenate(ids)
+    if joined.size and not 0 <= joined.min() <= joined.max() < below:
+        raise CorpusError(
+            f"{what}: need ids from 0 to {below - 1}, got {joined.min()} to {joined.max()}"
+        )
+    return np.ascontiguousarray(joined.astype(np.uint16))

@@ -1,0 +1,102 @@
+"""One run through the stages: what is said next, how it sounds, fine detail (paper, section III-C).
+
+Each method takes tokens that are known, of the prompt if there is one, and returns them with those
+that a stage drew. One generator goes through all stages, so that one seed gives one result.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+
+from audiolm.errors import ModelFolderError
+from audiolm.shapes import Codes, SemanticIds
+from audiolm.stages import Sampling, Stage, Streams, stretch
+
+DEFAULT_SAMPLING: Mapping[str, Sampling] = {
+    "semantic": Sampling(temperature=0.6),
+    "coarse": Sampling(temperature=0.8),
+    "fine": Sampling(temperature=0.6),
+    "acoustic_only": Sampling(temperature=0.8),
+}
+"""The paper's temperatures (section IV-B)."""
+
+Progress = Callable[[str, int, int], None]
+"""Called with a stage's name, how many of its steps are done, and of how many."""
+
+
+@dataclass(frozen=True)
+class Generation:
+    """The stages of a model, and how this run draws from them."""
+
+    stages: Mapping[str, Stage]
+    sampling: Mapping[str, Sampling]
+    generator: torch.Generator
+    progress: Progress | None = None
+
+    def semantic(self, ids: SemanticIds, seconds: float, steps: int) -> SemanticIds:
+        """Stage 1: ids (B, S of the prompt, perhaps 0) to ids (B, steps), `seconds` of them new."""
+        stage = self._stage("semantic")
+        known = ids.shape[1]
+        if not stage.config.layout.remove_repeats:
+            return self._semantic(ids, steps - known)
+        # This stage says each id once, however long it lasts. It draws as many as the training data
+        # has in so many seconds, which then last equally long.
+        new = min(steps - known, max(1, round(seconds * stage.config.semantic_rate)))
+        made = self._semantic(ids, new)[:, known:]  # (B, new)
+        return torch.cat([ids, stretch(made, steps - known)], dim=1)
+
+    def _semantic(self, ids: SemanticIds, new: int) -> SemanticIds:
+        made = self._generate("semantic", Streams(ids, None), new).semantic
+        assert made is not None
+        return made
+
+    def coarse(self, ids: SemanticIds, known: Codes, frames: int) -> Codes:
+        """Stage 2: ids (B, S) and the prompt's codes (B, Q, F of it) to codes (B, Q', frames)."""
+        levels = self._stage("coarse").config.layout.coarse_levels
+        made = self._generate("coarse", Streams(ids, known[:, :levels]), frames - known.shape[2])
+        assert made.codes is not None
+        return made.codes
+
+    def acoustic_only(self, known: Codes, frames: int) -> Codes:
+        """The baseline in place of stages 1 and 2 (section III-B): to codes (B, Q', frames)."""
+        levels = self._stage("acoustic_only").config.layout.coarse_levels
+        prefix = Streams(None, known[:, :levels])
+        made = self._generate("acoustic_only", prefix, frames - known.shape[2])
+        assert made.codes is not None
+        return made.codes
+
+    def fine(self, coarse: Codes, known: Codes) -> Codes:
+        """Stage 3: codes (B, Q', F) to (B, Q, F); the prompt's own fine codes are kept.
+
+        Without a fine stage, as in the paper's piano model (IV-I), the coarse codes are all.
+        """
+        if "fine" not in self.stages:
+            return coarse
+        levels = self.stages["fine"].config.layout.levels
+        B, Q1, F = coarse.shape
+        codes = coarse.new_full((B, levels, F), -1)  # (B, Q, F)
+        codes[:, :Q1] = coarse
+        codes[:, Q1:, : known.shape[2]] = known[:, Q1:levels]
+        made = self._generate("fine", Streams(None, codes), 0)
+        assert made.codes is not None
+        return made.codes
+
+    def _generate(self, kind: str, prefix: Streams, steps: int) -> Streams:
+        return self._stage(kind).generate(
+            prefix,
+            steps=steps,
+            sampling=self.sampling[kind],
+            generator=self.generator,
+            progress=None if self.progress is None else partial(self.progress, kind),
+        )
+
+    def _stage(self, kind: str) -> Stage:
+        if kind not in self.stages:
+            have = ", ".join(self.stages) or "none"
+            raise ModelFolderError(
+                f"stages: the model has no stage {kind} (it has: {have}); "
+                f"train it with: audiolm train FOLDER --out MODEL --only {kind}"
+            )
+        return self.stages[kind]

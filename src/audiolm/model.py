@@ -1,0 +1,397 @@
+"""AudioLM: a codec, a semantic tokenizer and stages, joined (paper, section III-D).
+
+`AudioLM.continuation` is the whole system read from top to bottom: prompt, tokens, what is said
+next, how it sounds, fine detail, waveform. The other modes are the same steps with one left out:
+acoustic generation takes the semantic ids from a recording, unconditional generation has no prompt,
+reconstruction asks the codec alone.
+"""
+
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Self, overload
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from audiolm.audio.waveform import Audio
+from audiolm.codec.contract import Codec
+from audiolm.compatibility import check_parts
+from audiolm.configuration import parse
+from audiolm.device import choose_device
+from audiolm.errors import AudioError, ConfigurationError
+from audiolm.generation import DEFAULT_SAMPLING, Generation, Progress
+from audiolm.model_folder import Dtype, ModelInfo, model_fingerprint, save_parts
+from audiolm.part import Part
+from audiolm.semantic.contract import SemanticTokenizer
+from audiolm.shapes import CODEC_HOP, SAMPLE_RATE, SEMANTIC_HOP, Codes, Waveform
+from audiolm.stages import Sampling, Stage
+
+MINIMUM_PROMPT_SECONDS = 0.5
+"""A shorter prompt says too little to be continued."""
+
+MAXIMUM_SECONDS = 3600.0
+"""Longer audio than this is refused: it is a slip of the keyboard more often than a wish."""
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """One recording as tokens."""
+
+    semantic: Tensor
+    """(S,) int64 at 25 Hz: what is said."""
+    acoustic: Tensor
+    """(Q, F) int64 at 50 Hz: how it sounds."""
+
+
+class PromptCutWarning(UserWarning):
+    """A prompt is longer than what is used of it."""
+
+
+class AudioLM:
+    """A language model of audio.
+
+    Args:
+        codec: makes codes of a waveform, and a waveform of codes.
+        semantic: makes semantic ids of a waveform.
+        stages: by kind: semantic, coarse, fine, acoustic_only; a mode says when it lacks one.
+        name: what the model calls itself.
+        info: what else its folder says of it.
+        fingerprints: of the parts by name, where they are known; computed otherwise.
+
+    Raises:
+        ModelFolderError: when the parts do not belong together.
+
+    The parts are put into evaluation mode. A model lives on the device of its codec.
+    """
+
+    def __init__(
+        self,
+        codec: Codec,
+        semantic: SemanticTokenizer,
+        stages: Mapping[str, Stage],
+        name: str = "",
+        info: ModelInfo | None = None,
+        fingerprints: Mapping[str, str] | None = None,
+    ) -> None:
+        self.codec = codec
+        self.semantic = semantic
+        self.stages = dict(stages)
+        self.name = name
+        self.info = info or ModelInfo()
+        known = fingerprints or {}
+        self.fingerprints = {n: known.get(n) or p.fingerprint() for n, p in self.parts.items()}
+        for part in self.parts.values():
+            part.eval()
+        check_parts(codec, semantic, self.stages, self.fingerprints)
+
+    @property
+    def parts(self) -> dict[str, Part]:
+        """Every part under the name that it has in a model folder."""
+        stages = {f"stage_{kind}": stage for kind, stage in self.stages.items()}
+        return {"codec": self.codec, "semantic": self.semantic, **stages}
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over the fingerprints of all parts."""
+        return model_fingerprint(self.fingerprints)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model computes."""
+        return next(self.codec.parameters()).device
+
+    @property
+    def sampling(self) -> dict[str, Sampling]:
+        """How each kind of stage is sampled unless a call says otherwise."""
+        own = {k: parse(Sampling, v, f"sampling.{k}") for k, v in self.info.sampling.items()}
+        return {**DEFAULT_SAMPLING, **own}
+
+    def to(self, device: torch.device | str) -> Self:
+        """Move every part to a device: auto, cpu, cuda or mps.
+
+        Raises:
+            ConfigurationError: when this machine has no such device.
+        """
+        target = choose_device(device)
+        for part in self.parts.values():
+            part.to(target)
+        return self
+
+    def save(self, folder: str | Path, dtype: Dtype = "float16") -> None:
+        """Write the model into a folder, whole or not at all; weights are stored as `dtype`.
+
+        Raises:
+            ModelFolderError: as `audiolm.model_folder.save_parts`.
+        """
+        about = self.info.model_dump() | ({"name": self.name} if self.name else {})
+        save_parts(folder, self.parts, about, dtype)
+
+    def generation(
+        self,
+        seed: int = 0,
+        sampling: Mapping[str, Sampling] | None = None,
+        progress: Progress | None = None,
+    ) -> Generation:
+        """One run through the stages, for those who want them one by one.
+
+        Raises:
+            ConfigurationError: `sampling` names an unknown kind of stage.
+        """
+        chosen = {**self.sampling, **(sampling or {})}
+        unknown = set(chosen) - set(DEFAULT_SAMPLING)
+        if unknown:
+            names = ", ".join(sorted(unknown))
+            raise ConfigurationError(
+                f"sampling: no stage {names}; use {', '.join(DEFAULT_SAMPLING)}"
+            )
+        generator = torch.Generator(self.device).manual_seed(seed)
+        return Generation(self.stages, chosen, generator, progress)
+
+    # ---- the modes ------------------------------------------------------------------------------
+
+    @overload
+    def continuation(
+        self,
+        prompt: Audio,
+        seconds: float = ...,
+        *,
+        prompt_seconds: float | None = ...,
+        seed: int = ...,
+        sampling: Mapping[str, Sampling] | None = ...,
+        baseline: Literal["acoustic-only"] | None = ...,
+        continuation_only: bool = ...,
+        progress: Progress | None = ...,
+    ) -> Audio: ...
+    @overload
+    def continuation(
+        self,
+        prompt: Sequence[Audio],
+        seconds: float = ...,
+        *,
+        prompt_seconds: float | None = ...,
+        seed: int = ...,
+        sampling: Mapping[str, Sampling] | None = ...,
+        baseline: Literal["acoustic-only"] | None = ...,
+        continuation_only: bool = ...,
+        progress: Progress | None = ...,
+    ) -> list[Audio]: ...
+    @torch.inference_mode()
+    def continuation(
+        self,
+        prompt: Audio | Sequence[Audio],
+        seconds: float = 7.0,
+        *,
+        prompt_seconds: float | None = 3.0,
+        seed: int = 0,
+        sampling: Mapping[str, Sampling] | None = None,
+        baseline: Literal["acoustic-only"] | None = None,
+        continuation_only: bool = False,
+        progress: Progress | None = None,
+    ) -> Audio | list[Audio]:
+        """Go on from a prompt: the same voice in the same room, saying something new.
+
+        The answer is the codec's rendering of the prompt and of what follows, decoded as one, so
+        that there is no joint to be heard (paper, section III-D). It lasts as long as the prompt
+        that was used and `seconds`, to the sample.
+
+        Args:
+            prompt: a recording, or several of them. Several give a list; those of one length are
+                continued as one batch, so that a result depends on the whole list and the seed.
+            seconds: how much follows the prompt.
+            prompt_seconds: of a longer prompt, how much is used, counted from its end; all when
+                None. Up to 639 samples at its beginning are left out to make it whole semantic
+                steps of 640 samples, at which the clocks of both kinds of token agree.
+            seed: one seed gives one result, on one machine and version.
+            sampling: by kind of stage, in place of the model's own and of the paper's.
+            baseline: "acoustic-only" leaves the semantic stage out (section III-B): it keeps the
+                voice and loses the content.
+            continuation_only: leave the prompt out of the answer.
+            progress: is told how far each stage is.
+
+        Raises:
+            AudioError: a prompt is shorter than half a second.
+            ConfigurationError: a setting has a value that cannot be.
+            ModelFolderError: the model lacks a stage that this takes.
+
+        Warns:
+            PromptCutWarning: a prompt is longer than `prompt_seconds`.
+        """
+        if baseline not in (None, "acoustic-only"):
+            raise ConfigurationError(f"baseline: {baseline!r} is not known; use acoustic-only")
+        _check_seconds("seconds", seconds)
+        prompts = [prompt] if isinstance(prompt, Audio) else list(prompt)
+        cut = []  # each (T,)
+        for recording in prompts:  # a loop, so that a warning is said to come from the caller
+            cut.append(_prompt_samples(recording, prompt_seconds))
+        run = self.generation(seed, sampling, progress)
+        answers: dict[int, Audio] = {}
+        for length in dict.fromkeys(len(samples) for samples in cut):
+            rows = [row for row, samples in enumerate(cut) if len(samples) == length]
+            waveform = torch.from_numpy(np.stack([cut[row] for row in rows])).to(self.device)
+            answer = self._continue(waveform, seconds, baseline, run)  # (B, T)
+            skip = length if continuation_only else 0
+            answers |= zip(rows, _audios(answer[:, skip:]), strict=True)
+        ordered = [answers[row] for row in range(len(prompts))]
+        return ordered[0] if isinstance(prompt, Audio) else ordered
+
+    def _continue(
+        self, prompt: Waveform, seconds: float, baseline: str | None, run: Generation
+    ) -> Waveform:
+        """Prompts (B, T) of whole semantic steps to waveforms of prompt and continuation."""
+        samples = prompt.shape[1] + _samples(seconds)
+        frames, steps = -(-samples // CODEC_HOP), -(-samples // SEMANTIC_HOP)
+        known = self.codec.encode(prompt)  # (B, Q, F of the prompt)
+        if baseline is None:
+            ids = self.semantic.encode(prompt)  # (B, S of the prompt)
+            ids = run.semantic(ids, seconds, steps)  # (B, S)
+            codes = run.coarse(ids, known, frames)  # (B, Q', F)
+        else:
+            codes = run.acoustic_only(known, frames)  # (B, Q', F)
+        codes = run.fine(codes, known)  # (B, Q, F)
+        return self.codec.decode(codes)[:, :samples]
+
+    @torch.inference_mode()
+    def acoustic_generation(
+        self,
+        audio: Audio,
+        *,
+        seed: int = 0,
+        sampling: Mapping[str, Sampling] | None = None,
+        progress: Progress | None = None,
+    ) -> Audio:
+        """Say what `audio` says in another voice and another room (paper, section III-D).
+
+        The semantic ids are those of the recording, the codes are drawn anew. The answer is as long
+        as the recording.
+
+        Raises:
+            AudioError, ConfigurationError, ModelFolderError: as `continuation`.
+        """
+        run = self.generation(seed, sampling, progress)
+        waveform = self._waveform(audio)  # (1, T)
+        samples = waveform.shape[1]
+        ids = self.semantic.encode(waveform)  # (1, S)
+        none = self._no_codes()
+        codes = run.coarse(ids, none, -(-samples // CODEC_HOP))  # (1, Q', F)
+        codes = run.fine(codes, none)  # (1, Q, F)
+        return _audios(self.codec.decode(codes)[:, :samples])[0]
+
+    @torch.inference_mode()
+    def unconditional(
+        self,
+        seconds: float = 10.0,
+        *,
+        seed: int = 0,
+        sampling: Mapping[str, Sampling] | None = None,
+        progress: Progress | None = None,
+    ) -> Audio:
+        """Say anything in any voice: all stages without a prompt (paper, section III-D).
+
+        Raises:
+            ConfigurationError, ModelFolderError: as `continuation`.
+        """
+        _check_seconds("seconds", seconds)
+        run = self.generation(seed, sampling, progress)
+        samples = _samples(seconds)
+        ids = torch.empty(1, 0, dtype=torch.long, device=self.device)  # (1, S = 0)
+        none = self._no_codes()
+        ids = run.semantic(ids, seconds, -(-samples // SEMANTIC_HOP))  # (1, S)
+        codes = run.coarse(ids, none, -(-samples // CODEC_HOP))  # (1, Q', F)
+        codes = run.fine(codes, none)  # (1, Q, F)
+        return _audios(self.codec.decode(codes)[:, :samples])[0]
+
+    @torch.inference_mode()
+    def reconstruction(self, audio: Audio, levels: int | None = None) -> Audio:
+        """What the codec makes of a recording, with its first `levels` levels, all when None.
+
+        Raises:
+            AudioError: the recording is empty.
+            ConfigurationError: the codec does not have so many levels.
+        """
+        Q = self.codec.levels
+        if levels is not None and not 1 <= levels <= Q:
+            raise ConfigurationError(f"levels: {levels} asked of a codec with {Q}; give 1 to {Q}")
+        waveform = self._waveform(audio)  # (1, T)
+        decoded = self.codec.decode(self.codec.encode(waveform, levels))  # (1, F * 320)
+        return _audios(decoded[:, : waveform.shape[1]])[0]
+
+    @torch.inference_mode()
+    def tokenize(self, audio: Audio) -> Tokens:
+        """A recording as semantic ids and codes, on the CPU.
+
+        Raises:
+            AudioError: the recording is empty.
+        """
+        waveform = self._waveform(audio)  # (1, T)
+        return Tokens(self.semantic.encode(waveform)[0].cpu(), self.codec.encode(waveform)[0].cpu())
+
+    @torch.inference_mode()
+    def decode(self, tokens: Tokens) -> Audio:
+        """The waveform that the codes of `tokens` stand for, 320 samples a frame.
+
+        Raises:
+            ConfigurationError: the codes are not (q, F) ids of this codec.
+        """
+        codes, Q, N = tokens.acoustic, self.codec.levels, self.codec.codebook_size
+        if codes.ndim != 2 or not 1 <= codes.shape[0] <= Q or codes.shape[1] == 0:
+            raise ConfigurationError(
+                f"tokens.acoustic: shape {tuple(codes.shape)} is not (levels, frames) with "
+                f"1 to {Q} levels and at least one frame; pass what tokenize() returns"
+            )
+        if codes.is_floating_point() or not bool(((codes >= 0) & (codes < N)).all()):
+            raise ConfigurationError(
+                f"tokens.acoustic: not all ids are whole numbers in 0 to {N - 1}"
+            )
+        return _audios(self.codec.decode(codes[None].to(self.device)))[0]
+
+    def _waveform(self, audio: Audio) -> Waveform:
+        """A recording as (1, T) at 16 kHz on the model's device."""
+        samples = audio.resampled(SAMPLE_RATE).samples
+        if not len(samples):
+            raise AudioError("audio: there are no samples in it; read a recording that has some")
+        return torch.from_numpy(samples)[None].to(self.device)
+
+    def _no_codes(self) -> Codes:
+        return torch.empty(1, self.codec.levels, 0, dtype=torch.long, device=self.device)
+
+
+def _check_seconds(name: str, seconds: float) -> None:
+    if not (math.isfinite(seconds) and 0 < seconds <= MAXIMUM_SECONDS):
+        raise ConfigurationError(
+            f"{name}: {seconds:g} is not a length; give more than 0 and at most "
+            f"{MAXIMUM_SECONDS:g} seconds"
+        )
+
+
+def _samples(seconds: float) -> int:
+    return max(1, round(seconds * SAMPLE_RATE))
+
+
+def _prompt_samples(prompt: Audio, seconds: float | None) -> np.ndarray:
+    """The end of a prompt (T,) at 16 kHz, whole semantic steps of it."""
+    if seconds is not None:
+        _check_seconds("prompt_seconds", seconds)
+        if prompt.seconds > seconds + SEMANTIC_HOP / SAMPLE_RATE:
+            warnings.warn(
+                f"prompt: {prompt.seconds:.2f} s long, of which the last {seconds:g} s are used; "
+                "ask for more with prompt_seconds",
+                PromptCutWarning,
+                stacklevel=4,
+            )
+        prompt = prompt.last(seconds)
+    if prompt.seconds < MINIMUM_PROMPT_SECONDS:
+        raise AudioError(
+            f"prompt: {prompt.seconds:.2f} s is too short to be continued; "
+            f"give at least {MINIMUM_PROMPT_SECONDS:g} s"
+        )
+    samples = prompt.resampled(SAMPLE_RATE).samples
+    return samples[len(samples) % SEMANTIC_HOP :]
+
+
+def _audios(waveform: Waveform) -> list[Audio]:
+    """A batch of waveforms (B, T) as recordings."""
+    return [Audio(row, SAMPLE_RATE) for row in waveform.float().cpu().numpy()]

@@ -1,0 +1,355 @@
+"""A model folder: one safetensors file per part, and model.json that says what belongs together.
+
+Parts are written one by one, as training finishes them, or all at once. Reading trusts nothing: a
+file that is missing, truncated or altered is named, with what was expected and what was found.
+Weights lie in safetensors files and settings in JSON; nothing in a model folder is a pickle.
+"""
+
+import hashlib
+import json
+import shutil
+import uuid
+from collections.abc import Mapping
+from math import prod
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from audiolm._version import __version__
+from audiolm.audio.files import replacing
+from audiolm.configuration import Configuration, parse
+from audiolm.errors import AudioLMError, ModelFolderError
+from audiolm.part import Part, fingerprint
+from audiolm.shapes import SAMPLE_RATE
+
+FORMAT_VERSION = 1
+"""The newest layout of model.json that this version of the package reads, and the one it writes."""
+
+MANIFEST = "model.json"
+
+Dtype = Literal["float16", "bfloat16", "float32"]
+
+_FLOATS = {"F16", "BF16", "F32", "F64"}
+
+
+class ModelInfo(Configuration):
+    """What a model folder says of itself beside its parts."""
+
+    preset: dict[str, Any] = Field(default_factory=dict)
+    """The resolved settings that the model was trained with."""
+
+    data: dict[str, Any] = Field(default_factory=dict)
+    """What it was trained on: corpora, hours, licences."""
+
+    licence: str = ""
+    """The licence of the weights."""
+
+    made_by: str = ""
+    """The commit of the code that trained it."""
+
+    sampling: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Sampling settings by stage that suit this model, over the paper's (0.6, 0.8, 0.6)."""
+
+
+class PartEntry(Configuration):
+    """One part, as model.json lists it."""
+
+    file: str = Field(pattern=r"^[A-Za-z0-9_.-]+\.safetensors$")
+    """File name inside the folder."""
+
+    fingerprint: str
+    """SHA-256 over configuration and weights."""
+
+    kind: str
+    """Which network it is: soundstream, spectral, w2v_bert, or the kind of stage."""
+
+    config: dict[str, Any]
+    """The part's configuration."""
+
+    bytes: int | None = None
+    """Size of the file, to tell a truncated file from an altered one."""
+
+
+class Manifest(ModelInfo):
+    """model.json."""
+
+    format_version: int = FORMAT_VERSION
+    """Layout of the folder."""
+
+    name: str
+    """What the model calls itself."""
+
+    sample_rate: int = SAMPLE_RATE
+    """Samples per second of what it reads and makes."""
+
+    parts: dict[str, PartEntry] = Field(default_factory=dict)
+    """codec, semantic, stage_semantic, stage_coarse, stage_fine, stage_acoustic_only."""
+
+    @property
+    def info(self) -> ModelInfo:
+        """The manifest without its parts."""
+        return ModelInfo(**{key: getattr(self, key) for key in ModelInfo.model_fields})
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read and validate model.json.
+
+    Raises:
+        ModelFolderError: when it is not there, is not ours, or is of a newer format.
+    """
+    path = folder / MANIFEST
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise ModelFolderError(
+            f"{folder}: not a model folder, it has no {MANIFEST}; name one that audiolm train made"
+        ) from None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ModelFolderError(f"{path}: cannot be read ({error}); fetch the model again") from None
+    version = data.get("format_version") if isinstance(data, dict) else None
+    if not isinstance(version, int):
+        raise ModelFolderError(f"{path}: has no format_version, so it is not a model of audiolm")
+    if version > FORMAT_VERSION:
+        raise ModelFolderError(
+            f"{path}: format_version {version} is newer than {FORMAT_VERSION}, the newest that "
+            f"audiolm {__version__} reads; update with: pip install -U audiolm"
+        )
+    try:
+        return parse(Manifest, data, str(path))
+    except AudioLMError as error:
+        raise ModelFolderError(f"{error}; the file was altered, fetch the model again") from None
+
+
+def load_part(folder: str | Path, name: str, device: torch.device | str = "cpu") -> Part:
+    """Load one part (`codec`, `semantic`, `stage_coarse`, …) in float32, ready for inference.
+
+    Raises:
+        ModelFolderError: when the part is not listed, or its file is missing, truncated or altered.
+    """
+    folder = Path(folder)
+    manifest = read_manifest(folder)
+    if name not in manifest.parts:
+        listed = ", ".join(manifest.parts) or "none"
+        raise ModelFolderError(
+            f"{folder}: the model has no part {name} (it has: {listed}); "
+            f"train it with: audiolm train … --only {name}"
+        )
+    entry = manifest.parts[name]
+    weights = _read_weights(folder / entry.file, entry)
+    # The global generator is put back: building a network draws first weights that are thrown away.
+    try:
+        with torch.random.fork_rng(devices=[]):
+            part = _build(name, entry, f"{folder / MANIFEST}: parts.{name}.config")
+        part.load_state_dict(weights)
+    except (AudioLMError, RuntimeError) as error:
+        raise ModelFolderError(
+            f"{folder / entry.file}: does not fit the configuration of {name} in {MANIFEST} "
+            f"({str(error).splitlines()[0]}); update audiolm or fetch the model again"
+        ) from None
+    return part.to(device).eval()
+
+
+def save_part(
+    folder: str | Path,
+    name: str,
+    part: Part,
+    about: Mapping[str, Any] | None = None,
+    dtype: Dtype = "float16",
+) -> str:
+    """Write one part into a model folder and enter it in model.json; returns its fingerprint.
+
+    The part itself stays as it is. Its fingerprint is that of the weights as they are stored: a
+    codec or tokenizer should be `rounded()` before it makes the tokens that a stage learns from.
+
+    Args:
+        folder: a model folder, or one that may become one.
+        name: `codec`, `semantic` or `stage_` and the kind of stage.
+        part: what to write.
+        about: what model.json says beside its parts (`name` and the fields of `ModelInfo`); what is
+            not given stays as it is.
+        dtype: how the weights are stored.
+
+    Raises:
+        ModelFolderError: when the folder holds something else, cannot be written, or a weight is
+            too large for `dtype`.
+    """
+    folder = Path(folder)
+    known = (folder / MANIFEST).exists()
+    manifest = read_manifest(folder) if known else Manifest(name=folder.resolve().name)
+    weights = _stored(name, part, getattr(torch, dtype))
+    config = part.config.model_dump(mode="json")
+    path = folder / f"{name}.safetensors"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as draft:
+            save_file(weights, draft, metadata={"format": "pt"})
+            size = draft.stat().st_size
+        entry = PartEntry(
+            file=path.name,
+            fingerprint=fingerprint(config, weights),
+            kind=_kind(name, part),
+            config=config,
+            bytes=size,
+        )
+        changed = manifest.model_dump() | dict(about or {})
+        changed["parts"] = manifest.parts | {name: entry}
+        manifest = parse(Manifest, changed, f"{folder / MANIFEST}")
+        _write_manifest(folder, manifest)
+    except (OSError, SafetensorError) as error:
+        raise ModelFolderError(
+            f"{path}: cannot be written ({error}); make room or permit it"
+        ) from None
+    return entry.fingerprint
+
+
+def save_parts(
+    folder: str | Path,
+    parts: Mapping[str, Part],
+    about: Mapping[str, Any] | None = None,
+    dtype: Dtype = "float16",
+) -> None:
+    """Write a whole model: beside `folder` first, then in its place, so that it is all or nothing.
+
+    A model that is there already is replaced; other files in its folder stay.
+
+    Raises:
+        ModelFolderError: as `save_part`; also when rounding to `dtype` would change a codec or a
+            tokenizer that the stages were trained on, or `folder` holds something else.
+    """
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise ModelFolderError(f"{folder}: is a file; name a folder for the model")
+    ours = (folder / MANIFEST).exists()
+    if folder.is_dir() and any(folder.iterdir()) and not ours:
+        raise ModelFolderError(
+            f"{folder}: is not empty and not a model (no {MANIFEST}); name a new or empty folder"
+        )
+    replaced = (
+        {MANIFEST} | {e.file for e in read_manifest(folder).parts.values()} if ours else set()
+    )
+    here = folder.resolve()
+    about = {"name": here.name, **(about or {})}
+    mark = uuid.uuid4().hex[:8]
+    draft, old = (here.with_name(f".{here.name}.{mark}.{suffix}") for suffix in ("part", "old"))
+    try:
+        fingerprints = {
+            name: save_part(draft, name, part, about, dtype) for name, part in parts.items()
+        }
+        _refuse_orphans(parts, fingerprints, dtype)
+        if here.exists():
+            here.rename(old)
+        draft.rename(here)
+        if old.exists():
+            for path in old.iterdir():
+                if path.name not in replaced:
+                    path.rename(here / path.name)
+            shutil.rmtree(old)
+    except OSError as error:
+        if old.exists() and not here.exists():
+            old.rename(here)
+        raise ModelFolderError(f"{folder}: cannot be written ({error}); choose another") from None
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def model_fingerprint(fingerprints: Mapping[str, str]) -> str:
+    """SHA-256 over the fingerprints of a model's parts, by name."""
+    lines = [f"{name} {fingerprints[name]}\n" for name in sorted(fingerprints)]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def count_parameters(folder: Path, entry: PartEntry) -> int:
+    """Numbers in a part's floating-point weights, from the file's header alone.
+
+    Raises:
+        ModelFolderError: when the file is missing or truncated.
+    """
+    path = _whole_file(folder / entry.file, entry)
+    try:
+        with safe_open(path, framework="pt") as file:
+            slices = [file.get_slice(key) for key in file.keys()]  # noqa: SIM118
+            return sum(prod(s.get_shape()) for s in slices if s.get_dtype() in _FLOATS)
+    except SafetensorError as error:
+        raise _altered(path, str(error)) from None
+
+
+def _read_weights(path: Path, entry: PartEntry) -> dict[str, Tensor]:
+    _whole_file(path, entry)
+    try:
+        weights: dict[str, Tensor] = load_file(path)
+    except SafetensorError as error:
+        raise _altered(path, str(error)) from None
+    # Over the configuration as it is written, not as this version would complete it: settings that
+    # a later version adds do not make older models look altered.
+    found = fingerprint(entry.config, weights)
+    if found != entry.fingerprint:
+        raise _altered(path, f"fingerprint {found}, expected {entry.fingerprint}")
+    return weights
+
+
+def _whole_file(path: Path, entry: PartEntry) -> Path:
+    if not path.is_file():
+        raise ModelFolderError(
+            f"{path}: is missing though {MANIFEST} lists it; fetch the model again"
+        )
+    size = path.stat().st_size
+    if entry.bytes is not None and size != entry.bytes:
+        state = "truncated" if size < entry.bytes else "altered"
+        raise ModelFolderError(
+            f"{path}: is {state}, {size} bytes, expected {entry.bytes}; fetch the model again"
+        )
+    return path
+
+
+def _altered(path: Path, found: str) -> ModelFolderError:
+    return ModelFolderError(f"{path}: was altered ({found}); fetch the model again")
+
+
+def _write_manifest(folder: Path, manifest: Manifest) -> None:
+    with replacing(folder / MANIFEST) as draft:
+        draft.write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
+
+
+def _refuse_orphans(parts: Mapping[str, Part], stored: Mapping[str, str], dtype: Dtype) -> None:
+    """Refuse to round a codec or tokenizer into one that its stages were not trained on."""
+    for name, part in parts.items():
+        for of in ("codec", "semantic"):
+            expected = getattr(part.config, f"{of}_fingerprint", "")
+            if expected and expected != stored[of]:
+                raise ModelFolderError(
+                    f"{of}: rounded to {dtype} it is {stored[of]}, but {name} was trained on "
+                    f"{expected}; save with dtype='float32'"
+                )
+
+
+def _build(name: str, entry: PartEntry, where: str) -> Part:
+    if name == "codec":
+        return build_codec(parse(CodecSettings, {"config": entry.config}, where).config)
+    if name == "semantic":
+        return build_tokenizer(parse(TokenizerSettings, entry.config, where))
+    return Stage(parse(StageConfig, entry.config, where))
+
+
+def _kind(name: str, part: Part) -> str:
+    if name.startswith("stage_"):
+        return name.removeprefix("stage_")
+    return str(getattr(part.config, "kind", type(part).__name__))
+
+
+def _stored(name: str, part: Part, dtype: torch.dtype) -> dict[str, Tensor]:
+    """The part's weights as they will lie on disk."""
+    weights = {}
+    for key, tensor in part.state_dict().items():
+        stored = tensor.detach().to("cpu", dtype if tensor.is_floating_point() else tensor.dtype)
+        if stored.is_floating_point() and not bool(stored.isfinite().all()):
+            raise ModelFolderError(
+                f"{name}: {key} has values that are not finite as {dtype}; "
+                "save with dtype='float32', or look at the training"
+            )
+        weights[key] = stored.contiguous().clone()
+    return weights

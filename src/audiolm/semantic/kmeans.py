@@ -1,0 +1,200 @@
+"""k-means over a stream that need not fit in memory (paper, section III-B and IV-B).
+
+The stream is read several times. The first pass keeps a uniform sample; on it the centroids are
+chosen (k-means++) and moved until they are roughly right; then each pass over the whole stream
+moves every centroid to the mean of its points (Lloyd), and a last one measures.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from audiolm.errors import TrainingError
+
+Points = Float[Tensor, "n D"]
+Batches = Callable[[], Iterable[Points]]
+
+CHUNK = 16_384
+"""Points compared with all centroids at a time: 64 MB of distances to 1024 centroids."""
+SAMPLE_PASSES = 10
+"""Lloyd passes over the sample before the first over the stream."""
+
+
+class RunningMoments:
+    """Mean and variance of each dimension of a stream of (n, D), in float64."""
+
+    def __init__(self, width: int) -> None:
+        self.count = 0
+        self._mean = torch.zeros(width, dtype=torch.float64)
+        self._squares = torch.zeros(width, dtype=torch.float64)  # about the mean
+
+    def update(self, points: Points) -> None:
+        """Take more points (n, D), from any device."""
+        if len(points) == 0:
+            return
+        points = points.detach().double().cpu()
+        count, mean = len(points), points.mean(dim=0)
+        shift, total = mean - self._mean, self.count + count
+        # Chan, Golub and LeVeque: two sets' squares add up, with what their means are apart.
+        self._squares += (points - mean).square().sum(dim=0)
+        self._squares += shift.square() * (self.count * count / total)
+        self._mean = self._mean + shift * (count / total)
+        self.count = total
+
+    @property
+    def mean(self) -> Float[Tensor, "D"]:
+        """Mean (D,), float64."""
+        return self._mean.clone()
+
+    @property
+    def std(self) -> Float[Tensor, "D"]:
+        """Standard deviation (D,), float64, never below 1e-6, so that it can divide."""
+        return (self._squares / max(self.count, 1)).sqrt().clamp(min=1e-6)
+
+
+@dataclass(frozen=True)
+class KMeansResult:
+    """Centroids, and how well they fit the whole stream."""
+
+    centroids: Float[Tensor, "K D"]
+    """float32, on the stream's device."""
+    inertia: float
+    """Sum over all points of the squared distance to the nearest centroid."""
+    history: list[float]
+    """Inertia before each pass over the stream moved the centroids, and the final one."""
+    counts: Int[Tensor, "K"]
+    """Points nearest to each centroid."""
+
+
+def fit_kmeans(
+    batches: Batches,
+    clusters: int,
+    iterations: int,
+    generator: torch.Generator,
+    sample: int = 100_000,
+) -> KMeansResult:
+    """Cluster a stream of points.
+
+    Args:
+        batches: gives the stream of (n, D) tensors anew at each call; called iterations + 2 times.
+        clusters: K.
+        iterations: passes over the stream that move the centroids.
+        generator: draws the sample and the first centroids.
+        sample: points kept in memory, as many as all for a small stream.
+
+    Raises:
+        TrainingError: fewer points than clusters, or a sample smaller than that.
+    """
+    kept = draw_sample(batches(), sample, generator)  # (n, D)
+    if len(kept) < clusters:
+        raise TrainingError(
+            f"k-means: {len(kept)} points for {clusters} clusters; add recordings, or lower clusters"
+        )
+    centroids = kept.new_empty(0, kept.shape[1])
+    centroids = add_centroids(centroids, kept, clusters, generator)
+    for _ in range(SAMPLE_PASSES):
+        centroids = _move(_measure([kept], centroids), kept, generator)
+    history = []
+    for _ in range(iterations):
+        fit = _measure(batches(), centroids)
+        history.append(fit.inertia)
+        centroids = _move(fit, kept, generator)
+    fit = _measure(batches(), centroids)
+    return KMeansResult(centroids, fit.inertia, [*history, fit.inertia], fit.counts)
+
+
+def nearest(points: Points, centroids: Float[Tensor, "K D"]) -> tuple[Tensor, Tensor]:
+    """The nearest centroid's id (n,) and squared distance (n,), in float32 whatever autocast says.
+
+    Of several at the same distance, the first.
+    """
+    with torch.autocast(points.device.type, enabled=False):
+        points, centroids = points.float(), centroids.float()
+        ids, distances = [], []
+        squares = centroids.square().sum(dim=1)  # (K,)
+        for chunk in points.split(CHUNK):
+            scores = torch.addmm(squares, chunk, centroids.T, alpha=-2)  # (chunk, K)
+            least, chosen = scores.min(dim=1)
+            ids.append(chosen)
+            distances.append((least + chunk.square().sum(dim=1)).clamp(min=0))
+    if not ids:
+        return points.new_empty(0, dtype=torch.long), points.new_empty(0)
+    return torch.cat(ids), torch.cat(distances)
+
+
+def draw_sample(batches: Iterable[Points], size: int, generator: torch.Generator) -> Points:
+    """A uniform sample (at most size, D) of a stream, in float32, holding little more than itself.
+
+    Every point draws a number; those with the largest stay.
+    """
+    kept: Tensor | None = None
+    keys = torch.empty(0, device=generator.device)
+    for points in batches:
+        drawn = torch.rand(len(points), generator=generator, device=generator.device)
+        keys = torch.cat([keys, drawn])
+        kept = points.float() if kept is None else torch.cat([kept, points.float()])
+        if len(keys) > size:
+            keys, chosen = keys.topk(size)
+            kept = kept[chosen.to(kept.device)]
+    if kept is None:
+        raise TrainingError("k-means: there are no points; add recordings")
+    return kept
+
+
+def add_centroids(
+    centroids: Tensor, points: Points, count: int, generator: torch.Generator
+) -> Float[Tensor, "K D"]:
+    """Append `count` of the points (n, D) to centroids (k, D), far ones more likely (k-means++).
+
+    Drawn one after the other up to 64 of them; for more, 1/64 of them at a time, which differs
+    little from one by one and is many times as fast.
+    """
+    at_once = max(1, count // 64)
+    if len(centroids):
+        distances = nearest(points, centroids)[1]  # (n,)
+    else:
+        distances = torch.full((len(points),), torch.inf, device=points.device)
+    while count > 0:
+        known = torch.isfinite(distances).all()
+        chances = distances if known else torch.ones_like(distances)
+        chances = chances.to(generator.device)
+        # Points that lie on centroids are drawn only when there are no others.
+        chances = chances / chances.max().clamp(min=1e-30) + 1e-12
+        drawn = min(at_once, count) if known else 1
+        chosen = points[torch.multinomial(chances, drawn, generator=generator).to(points.device)]
+        distances = torch.minimum(distances, nearest(points, chosen)[1])
+        centroids = torch.cat([centroids, chosen])
+        count -= drawn
+    return centroids
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """One pass's sums: what moves the centroids, and how good they were."""
+
+    centroids: Tensor  # (K, D)
+    sums: Tensor  # (K, D) float64, of each centroid's points
+    counts: Tensor  # (K,)
+    inertia: float
+
+
+def _measure(batches: Iterable[Points], centroids: Tensor) -> _Fit:
+    sums = torch.zeros_like(centroids, dtype=torch.float64)
+    counts = torch.zeros(len(centroids), dtype=torch.long, device=centroids.device)
+    inertia = 0.0
+    for points in batches:
+        ids, distances = nearest(points, centroids)
+        sums.index_add_(0, ids, points.double())
+        counts += torch.bincount(ids, minlength=len(centroids))
+        inertia += float(distances.double().sum())
+    return _Fit(centroids, sums, counts, inertia)
+
+
+def _move(fit: _Fit, sample: Points, generator: torch.Generator) -> Tensor:
+    """Each centroid to the mean of its points; those without any start anew among the sample."""
+    alive = fit.counts > 0
+    moved = (fit.sums[alive] / fit.counts[alive, None]).float()
+    return add_centroids(moved, sample, len(fit.centroids) - len(moved), generator)

@@ -1,0 +1,155 @@
+"""Training the codec: reconstruction first, then opponents who tell it from the recording."""
+
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from audiolm.codec import Codec, CodecConfig, build_codec, exported
+from audiolm.codec.discriminators import DiscriminatorConfig, Discriminators
+from audiolm.codec.losses import (
+    MelLoss,
+    MelLossConfig,
+    discriminator_loss,
+    feature_loss,
+    generator_loss,
+    waveform_loss,
+)
+from audiolm.configuration import Configuration
+from audiolm.shapes import Waveform
+from audiolm.training.optimizer import OptimizationConfig
+from audiolm.training.recordings import Recordings
+from audiolm.training.task import Loss, Validation
+
+
+class CodecTraining(Configuration):
+    """How the codec is trained (SoundStream's losses; paper, section III-B)."""
+
+    optimization: OptimizationConfig = OptimizationConfig(batch_size=32)
+    """The optimizer, and how long."""
+    crop_seconds: float = Field(default=1.0, gt=0)
+    """Length of a training crop."""
+    mel: MelLossConfig = MelLossConfig()
+    """The multi-scale mel-spectral loss."""
+    mel_weight: float = Field(default=1.0, ge=0)
+    """Weight of the multi-scale mel-spectral loss."""
+    waveform_weight: float = Field(default=1.0, ge=0)
+    """Weight of the L1 distance of waveforms."""
+    commitment_weight: float = Field(default=0.25, ge=0)
+    """Weight of the encoder's distance from the chosen vectors."""
+    adversarial_weight: float = Field(default=1.0, ge=0)
+    """Weight of what the discriminators say."""
+    feature_weight: float = Field(default=2.0, ge=0)
+    """Weight of the distance in the discriminators' features."""
+    adversarial_from: float = Field(default=0.3, ge=0, le=1)
+    """Progress at which the discriminators start, once the spectrum is learnt; 1 leaves them out."""
+    discriminators: DiscriminatorConfig = DiscriminatorConfig()
+    """The opponents."""
+
+
+class CodecTask:
+    """The codec and its discriminators."""
+
+    name = "codec"
+
+    def __init__(
+        self, config: CodecConfig, training: CodecTraining, train: Recordings, held_out: Recordings
+    ) -> None:
+        self.optimization = training.optimization
+        self.training = training
+        self.train = train
+        self.held_out = held_out
+        self.mel_loss = MelLoss(training.mel).to(train.device)
+        self.networks = nn.ModuleDict({"codec": build_codec(config)})
+        if training.adversarial_from < 1:
+            self.networks["discriminators"] = Discriminators(training.discriminators)
+        self._pair: tuple[Tensor, Tensor] | None = None
+
+    def batch(self, step: int, rank: int) -> Waveform:
+        """Crops (B, T)."""
+        size = self.optimization.batch_size
+        return self.train.batch(step, rank, size, self.training.crop_seconds)[0]
+
+    def loss(self, network: str, batch: Any, progress: float) -> Loss:
+        """The codec's turn reconstructs; the discriminators' turn judges that reconstruction."""
+        fighting = progress >= self.training.adversarial_from
+        if network == "codec":
+            return self._codec_loss(batch, fighting)
+        if not fighting or self._pair is None:
+            return Loss(batch.new_zeros(()))
+        real, fake = (self.networks[network](waveform) for waveform in self._pair)
+        loss = discriminator_loss([d.logits for d in real], [d.logits for d in fake])
+        return Loss(loss, {"discriminator": loss.detach()})
+
+    def _codec_loss(self, waveform: Waveform, fighting: bool) -> Loss:
+        weights = self.training
+        output = self.networks["codec"](waveform)
+        mel = self.mel_loss(output.waveform, waveform)
+        direct = waveform_loss(output.waveform, waveform)
+        total = (
+            weights.mel_weight * mel
+            + weights.waveform_weight * direct
+            + weights.commitment_weight * output.commitment
+        )
+        figures = {"mel": mel, "waveform": direct, "commitment": output.commitment}
+        if fighting:
+            with torch.no_grad():
+                real = self.networks["discriminators"](waveform)
+            fake = self.networks["discriminators"](output.waveform)
+            adversarial = generator_loss([d.logits for d in fake])
+            features = feature_loss([d.features for d in fake], [d.features for d in real])
+            total = (
+                total + weights.adversarial_weight * adversarial + weights.feature_weight * features
+            )
+            figures |= {"adversarial": adversarial, "features": features}
+        self._pair = (waveform, output.waveform.detach())
+        return Loss(total, {name: value.detach() for name, value in figures.items()})
+
+    def validate(self, averaged: nn.Module) -> Validation:
+        """Reconstruct held-out crops with all levels; count the codes that are used."""
+        assert isinstance(averaged, Codec)
+        waveform, _ = self.held_out.fixed_batch(seconds=3.0, count=32)  # (B, T)
+        codes = averaged.encode(waveform)  # (B, Q, F)
+        rebuilt = averaged.decode(codes)[:, : waveform.shape[1]].float()
+        coarse = averaged.decode(codes[:, : max(1, averaged.levels // 3)])
+        perplexity = code_perplexity(codes, averaged.codebook_size)  # (Q,)
+        figures = {
+            "loss": float(self.mel_loss(rebuilt, waveform)),
+            "si-sdr": float(si_sdr(rebuilt, waveform).mean()),
+            "perplexity min": float(perplexity.min()),
+        }
+        figures |= {f"perplexity {q + 1}": float(p) for q, p in enumerate(perplexity)}
+        alarms = [
+            f"level {q + 1} uses few of its {averaged.codebook_size} codes (perplexity {p:.0f}): "
+            "raise codec.quantizer.revive_below or train with larger batches"
+            for q, p in enumerate(perplexity)
+            if p < 0.02 * averaged.codebook_size
+        ]
+        audio = {"original": waveform[0], "all levels": rebuilt[0], "coarse levels": coarse[0]}
+        return Validation(figures, audio, alarms)
+
+    def export(self, averaged: nn.Module) -> Codec:
+        """The codec as it is stored and used."""
+        assert isinstance(averaged, Codec)
+        return exported(averaged)
+
+
+def code_perplexity(codes: Tensor, codebook_size: int) -> Tensor:
+    """exp of the entropy of each level's codes (B, Q, F), as (Q,): N when all are used alike."""
+    levels = codes.transpose(0, 1).flatten(1)  # (Q, B * F)
+    share = torch.stack([level.bincount(minlength=codebook_size) for level in levels]).float()
+    share = share / share.sum(1, keepdim=True)
+    return torch.exp(-(share * share.clamp_min(1e-12).log()).sum(1))
+
+
+def si_sdr(estimate: Tensor, reference: Tensor) -> Tensor:
+    """Scale-invariant signal-to-distortion ratio (B,) in dB of waveforms (B, T)."""
+    scale = (estimate * reference).sum(1, keepdim=True) / reference.square().sum(
+        1, keepdim=True
+    ).clamp_min(1e-8)
+    target = scale * reference
+    noise = estimate - target
+    return 10 * torch.log10(
+        target.square().sum(1).clamp_min(1e-8) / noise.square().sum(1).clamp_min(1e-8)
+    )

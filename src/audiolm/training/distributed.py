@@ -1,0 +1,89 @@
+"""Several processes as one trainer: rank, gradients averaged, one process that writes.
+
+Started by `torchrun` (which sets RANK, WORLD_SIZE, LOCAL_RANK), never by a launcher of our own.
+Each rank draws its own crops; gradients are averaged after the backward pass and before clipping,
+so N ranks with a batch of b equal one rank with a batch of N * b. Gradients are averaged here, in
+one flat buffer, rather than by `DistributedDataParallel`, because quantizer dropout leaves another
+set of parameters without gradient at every step and on every rank.
+"""
+
+import os
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from audiolm.errors import TrainingError
+
+
+@dataclass(frozen=True)
+class World:
+    """Which process this is, and of how many."""
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def writes(self) -> bool:
+        """Whether this process logs, validates and saves."""
+        return self.rank == 0
+
+
+def join(device: torch.device) -> World:
+    """Join the group that `torchrun` started, or be a world of one.
+
+    Raises:
+        TrainingError: when torchrun's variables are set but the group cannot be formed.
+    """
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1:
+        return World()
+    if not dist.is_initialized():
+        backend = "nccl" if device.type == "cuda" else "gloo"
+        try:
+            dist.init_process_group(backend)
+        except (RuntimeError, ValueError) as error:
+            raise TrainingError(
+                f"WORLD_SIZE={size}: the processes cannot find each other ({error}); "
+                "start them with torchrun"
+            ) from error
+    return World(rank=dist.get_rank(), size=dist.get_world_size())
+
+
+def average_gradients(network: nn.Module, world: World) -> None:
+    """Replace every gradient by its mean over all ranks; a missing gradient counts as zero."""
+    if world.size == 1:
+        return
+    parameters = [p for p in network.parameters() if p.requires_grad]
+    flat = torch.cat(
+        [(torch.zeros_like(p) if p.grad is None else p.grad).reshape(-1) for p in parameters]
+    )
+    dist.all_reduce(flat)
+    flat /= world.size
+    for parameter, part in zip(
+        parameters, flat.split([p.numel() for p in parameters]), strict=True
+    ):
+        parameter.grad = part.view_as(parameter)
+
+
+def share_weights(network: nn.Module, world: World) -> None:
+    """Give every rank the weights and buffers of rank 0."""
+    if world.size > 1:
+        for tensor in network.state_dict().values():
+            dist.broadcast(tensor, src=0)
+
+
+def agree(value: float, world: World, device: torch.device) -> float:
+    """The value that rank 0 holds, on every rank: for decisions that depend on a clock."""
+    if world.size == 1:
+        return value
+    shared: Tensor = torch.tensor([value], dtype=torch.float64, device=device)
+    dist.broadcast(shared, src=0)
+    return float(shared)
+
+
+def wait(world: World) -> None:
+    """Let no rank go on before all have come here."""
+    if world.size > 1:
+        dist.barrier()

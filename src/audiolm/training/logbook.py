@@ -1,0 +1,99 @@
+"""Where figures go while training: a line of JSON each, TensorBoard, a progress bar."""
+
+import json
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from audiolm.shapes import SAMPLE_RATE
+
+
+class Logbook:
+    """The log of one training: `log.jsonl` always, TensorBoard where it is installed."""
+
+    def __init__(self, folder: Path, name: str, *, quiet: bool, writes: bool = True) -> None:
+        self.name = name
+        self.writes = writes
+        self.quiet = quiet or not writes
+        self._file: Any = None
+        self._board: Any = None
+        self._bar: Any = None
+        if writes:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._file = (folder / "log.jsonl").open("a", encoding="utf-8")
+            self._board = _open_tensorboard(folder)
+
+    def __enter__(self) -> Self:
+        self._bar = tqdm(
+            total=100.0,
+            desc=self.name,
+            file=sys.stderr,
+            disable=self.quiet,
+            bar_format="{desc} {percentage:5.1f}%|{bar}| {elapsed}<{remaining} {postfix}",
+        )
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.close()
+        if self._file:
+            self._file.close()
+        if self._board:
+            self._board.close()
+
+    def show(self, progress: float, step: int, figures: Mapping[str, float]) -> None:
+        """Move the progress bar."""
+        self._bar.n = min(100.0, 100 * progress)
+        text = " ".join(f"{name} {value:.3g}" for name, value in list(figures.items())[:4])
+        self._bar.set_postfix_str(f"step {step} {text}")
+
+    def record(self, kind: str, step: int, figures: Mapping[str, float]) -> None:
+        """Write down figures of one step; `kind` is `train` or `validation`."""
+        if not self.writes:
+            return
+        line = {"kind": kind, "step": step, "time": round(time.time(), 1), **figures}
+        self._file.write(json.dumps(line) + "\n")
+        self._file.flush()
+        if self._board:
+            for name, value in figures.items():
+                self._board.add_scalar(f"{kind}/{name}", value, step)
+
+    def hear(self, step: int, audio: Mapping[str, Tensor]) -> None:
+        """Keep waveforms (T,) and their spectrograms in TensorBoard."""
+        if self._board:
+            for name, waveform in audio.items():
+                samples = waveform.detach().float().cpu().clamp(-1, 1)
+                self._board.add_audio(name, samples, step, sample_rate=SAMPLE_RATE)
+                self._board.add_image(f"{name}/spectrogram", _spectrogram(samples), step)
+
+    def say(self, message: str) -> None:
+        """Tell the user, on a line of its own, on stderr."""
+        if self.writes:
+            tqdm.write(f"{self.name}: {message}", file=sys.stderr)
+
+
+def _open_tensorboard(folder: Path) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(str(folder))  # type: ignore[no-untyped-call]
+
+
+def _spectrogram(samples: Tensor) -> Tensor:
+    """A grey log-magnitude picture (1, 257, frames) of a waveform (T,), low frequencies below."""
+    window = torch.hann_window(512)
+    spectrum = torch.stft(samples, 512, 128, window=window, return_complex=True).abs()
+    level = spectrum.clamp_min(1e-5).log10()  # -5 .. about 2
+    return ((level + 4) / 6).clamp(0, 1).flip(0).unsqueeze(0)

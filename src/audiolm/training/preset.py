@@ -1,0 +1,100 @@
+"""A preset: every setting of every part and of how each is trained, from one YAML file."""
+
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field
+
+from audiolm.codec import CodecConfig
+from audiolm.configuration import Configuration, override, parse
+from audiolm.errors import ConfigurationError
+from audiolm.semantic.w2v_bert import W2vBertConfig
+from audiolm.stages.stage import StageConfig
+from audiolm.training.clustering import ClusteringConfig
+from audiolm.training.codec_task import CodecTraining
+from audiolm.training.stage_task import StageTraining
+from audiolm.training.tokenizing import TokenizingConfig
+from audiolm.training.w2v_bert_task import W2vBertTraining
+
+StepName = Literal[
+    "codec", "w2v_bert", "clustering", "tokens", "semantic", "coarse", "fine", "acoustic_only"
+]
+"""The steps of the recipe, in the order in which they are taken."""
+
+
+class DataConfig(Configuration):
+    """Which recordings are trained on, and which judge."""
+
+    held_out: float = Field(default=0.03, gt=0, lt=1)
+    """Share of the speakers (of the recordings, where speakers are unknown) kept for validation."""
+    validation: str | None = None
+    """A folder of recordings to validate on, in place of a held-out share."""
+    pack: bool = True
+    """Decode every recording once into one 16-bit file; off for corpora larger than the disk."""
+
+
+class StepsConfig(Configuration):
+    """How each step of the recipe is done."""
+
+    codec: CodecTraining = CodecTraining()
+    """The codec."""
+    w2v_bert: W2vBertTraining = W2vBertTraining()
+    """The network whose activations become semantic tokens."""
+    clustering: ClusteringConfig = ClusteringConfig()
+    """Its layer, clustered."""
+    tokens: TokenizingConfig = TokenizingConfig()
+    """The corpus as tokens."""
+    stages: dict[str, StageTraining] = Field(default_factory=dict)
+    """The stages, by name."""
+
+
+class Preset(Configuration):
+    """A named configuration of all parts."""
+
+    name: str
+    """What the preset is called."""
+    data: DataConfig = DataConfig()
+    """The recordings."""
+    codec: CodecConfig = Field(discriminator="kind")
+    """The codec's network."""
+    w2v_bert: W2vBertConfig
+    """The semantic tokenizer's network, before clustering."""
+    stages: dict[str, StageConfig]
+    """The stages' layouts and Transformers, by name."""
+    training: StepsConfig = StepsConfig()
+    """How each step is done."""
+    recipe: list[StepName]
+    """The steps that `audiolm train` takes."""
+    shares: dict[StepName, float] = Field(default_factory=dict)
+    """How `--minutes` is divided among the steps; only the ratios count."""
+    seed: int = 0
+    """Of everything random in training."""
+
+
+def preset_names() -> list[str]:
+    """The presets in the package."""
+    folder = resources.files("audiolm") / "presets"
+    return sorted(entry.name[:-5] for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+
+
+def load_preset(name: str, assignments: Sequence[str] = ()) -> Preset:
+    """The preset called `name`, or the one in the YAML file `name`, with `key=value` overrides.
+
+    Raises:
+        ConfigurationError: for an unknown preset or key, or a value that cannot be.
+    """
+    if name in preset_names():
+        text = (resources.files("audiolm") / "presets" / f"{name}.yaml").read_text("utf-8")
+    elif Path(name).suffix in {".yaml", ".yml"} and Path(name).is_file():
+        text = Path(name).read_text("utf-8")
+    else:
+        known = ", ".join(preset_names())
+        raise ConfigurationError(f"preset {name}: not known; use one of {known}, or a .yaml file")
+    try:
+        data: Any = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigurationError(f"preset {name}: not valid YAML ({error})") from None
+    return parse(Preset, override(data, assignments), f"preset {name}")

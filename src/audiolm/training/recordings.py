@@ -1,0 +1,115 @@
+"""Recordings as a training task sees them: crops by step number, fixed crops to judge by."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from audiolm.data.batches import CropSampler, Draw, length_batches, resident_batch, waveform_batch
+from audiolm.data.corpus import Corpus
+from audiolm.data.store import DirectStore, Waveforms, WaveformStore, pack
+from audiolm.shapes import SAMPLE_RATE, Lengths, Waveform
+from audiolm.training.distributed import World
+
+
+class Recordings:
+    """One part of a corpus (what is trained on, or what judges) on one device.
+
+    On a GPU a packed corpus lies there as a whole (115 MB an hour), so that a batch costs nothing.
+    """
+
+    def __init__(
+        self, store: Waveforms, device: torch.device, world: World, seed: int
+    ) -> None:
+        self.store = store
+        self.device = device
+        self.world = world
+        self.seed = seed
+        self._samplers: dict[tuple[int, int], CropSampler] = {}
+        self._resident: Tensor | None = None
+        if isinstance(store, WaveformStore) and device.type == "cuda":
+            self._resident = store.as_tensor(device)
+
+    @classmethod
+    def open(
+        cls,
+        corpus: Corpus,
+        folder: Path | None,
+        device: torch.device,
+        world: World,
+        seed: int,
+        *,
+        quiet: bool,
+    ) -> "Recordings":
+        """Pack a corpus into `folder`, or read it from its files where `folder` is None."""
+        if folder is None:
+            return cls(DirectStore(corpus.recordings), device, world, seed)
+        with tqdm(desc="recordings", file=sys.stderr, disable=quiet, unit="file") as bar:
+
+            def show(done: int, total: int) -> None:
+                bar.total = total
+                bar.n = done
+                bar.refresh()
+
+            return cls(pack(corpus.recordings, folder, progress=show), device, world, seed)
+
+    def __len__(self) -> int:
+        return len(self.store)
+
+    @property
+    def hours(self) -> float:
+        """How long all recordings last together."""
+        return sum(self.store.length(i) for i in range(len(self))) / SAMPLE_RATE / 3600
+
+    def batch(
+        self, step: int, rank: int, batch_size: int, seconds: float
+    ) -> tuple[Waveform, Lengths]:
+        """The crops of one step: waveforms (B, T) and how many samples of each are real (B,)."""
+        crop = round(seconds * SAMPLE_RATE)
+        sampler = self._samplers.get((crop, batch_size))
+        if sampler is None:
+            lengths = [self.store.length(i) for i in range(len(self))]
+            sampler = CropSampler(lengths, crop, batch_size, self.seed, rank, self.world.size)
+            self._samplers[crop, batch_size] = sampler
+        return self._crops(sampler.draw(step), crop)
+
+    def fixed_batch(self, seconds: float, count: int) -> tuple[Waveform, Lengths]:
+        """The same crops every time, spread over all recordings."""
+        crop = round(seconds * SAMPLE_RATE)
+        chosen = [i * len(self) // count for i in range(count)] if len(self) > count else range(
+            len(self)
+        )
+        draws = [(i, max(0, self.store.length(i) - crop) // 2) for i in chosen]
+        return self._crops(draws, crop)
+
+    def whole(self, indices: Sequence[int]) -> tuple[Waveform, Lengths]:
+        """Whole recordings, padded to the longest."""
+        longest = max(self.store.length(i) for i in indices)
+        return self._crops([(i, 0) for i in indices], longest)
+
+    def by_length(
+        self, seconds: float, among: Sequence[int] | None = None, hours: float | None = None
+    ) -> list[list[int]]:
+        """Groups of recordings of similar length, at most `seconds` (padded) in each.
+
+        Args:
+            seconds: audio in one group, padding included.
+            among: the recordings to group; all when None.
+            hours: stop at about this much audio, spread over the corpus; no limit when None.
+        """
+        chosen = list(range(len(self)) if among is None else among)
+        if hours is not None and self.hours > hours:
+            stride = self.hours / hours
+            chosen = [chosen[int(k * stride)] for k in range(int(len(chosen) / stride))]
+        lengths = [self.store.length(i) for i in chosen]
+        groups = length_batches(lengths, round(seconds * SAMPLE_RATE))
+        return [[chosen[k] for k in group] for group in groups]
+
+    def _crops(self, draws: Sequence[Draw], crop: int) -> tuple[Waveform, Lengths]:
+        if self._resident is not None and isinstance(self.store, WaveformStore):
+            return resident_batch(self._resident, self.store, draws, crop)
+        waveform, lengths = waveform_batch(self.store, draws, crop)
+        return waveform.to(self.device), lengths.to(self.device)

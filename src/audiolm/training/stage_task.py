@@ -1,0 +1,155 @@
+"""Training a stage: next-token prediction on crops of tokens (paper, sections III-C and IV-B)."""
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import nn
+
+from audiolm.configuration import Configuration
+from audiolm.data.batches import CropSampler, Draw
+from audiolm.data.tokens import TokenStore
+from audiolm.shapes import SAMPLE_RATE, SEMANTIC_HOP
+from audiolm.stages import Stage, StageConfig, Streams
+from audiolm.training.optimizer import OptimizationConfig
+from audiolm.training.task import Loss, Validation
+
+MOST_VALIDATION_CROPS = 256
+"""Held-out crops that judge a stage, at most."""
+
+
+class StageTraining(Configuration):
+    """How a stage is trained."""
+
+    optimization: OptimizationConfig = OptimizationConfig(batch_size=16)
+    """The optimizer, and how long."""
+    crop_seconds: float = Field(default=10.0, gt=0)
+    """Length of a training crop."""
+
+
+class StageTask:
+    """One stage on the tokens of the corpus."""
+
+    def __init__(
+        self,
+        name: str,
+        config: StageConfig,
+        training: StageTraining,
+        train: TokenStore,
+        held_out: TokenStore,
+        device: torch.device,
+        world_size: int,
+        seed: int,
+    ) -> None:
+        self.name = name
+        self.config = config
+        self.optimization = training.optimization
+        self.train = train
+        self.held_out = held_out
+        self.device = device
+        self.world_size = world_size
+        self.seed = seed
+        self.steps = round(training.crop_seconds * SAMPLE_RATE / SEMANTIC_HOP)
+        self.networks = nn.ModuleDict({name: Stage(config)})
+        self._sampler: CropSampler | None = None
+        self._unigram: float | None = None
+
+    def batch(self, step: int, rank: int) -> Streams:
+        """Crops of tokens: semantic ids (B, S) and codes (B, Q, F), padded with -1 at the end."""
+        if self._sampler is None:
+            size, lengths = self.optimization.batch_size, self.train.lengths()
+            self._sampler = CropSampler(
+                lengths, self.steps, size, self.seed, rank, self.world_size
+            )
+        return self._streams(self.train, self._sampler.draw(step))
+
+    def loss(self, network: str, batch: Any, progress: float) -> Loss:
+        """Mean cross-entropy of the predicted tokens, in nats; bits by kind for the log."""
+        result = self.networks[network](batch)
+        bits = {f"bits {kind}": nats / math.log(2) for kind, nats in result.per_kind.items()}
+        return Loss(result.loss, bits)
+
+    def validate(self, averaged: nn.Module) -> Validation:
+        """Bits per token on held-out crops, beside what the tokens' frequencies alone would give."""
+        nats: dict[str, float] = defaultdict(float)
+        tokens: dict[str, int] = defaultdict(int)
+        for draws in self._held_out_draws():
+            result = averaged(self._streams(self.held_out, draws))
+            for kind, value in result.per_kind.items():
+                nats[kind] += float(value) * result.kind_tokens[kind]
+                tokens[kind] += result.kind_tokens[kind]
+        loss = sum(nats.values()) / max(1, sum(tokens.values()))
+        unigram = self.unigram_bits()
+        figures = {"loss": loss, "bits": loss / math.log(2), "unigram bits": unigram}
+        figures |= {f"bits {k}": nats[k] / max(1, tokens[k]) / math.log(2) for k in nats}
+        alarms = []
+        if figures["bits"] >= unigram:
+            alarms.append(
+                f"{figures['bits']:.2f} bits per token is no better than the unigram entropy "
+                f"{unigram:.2f}: train longer, or lower the learning rate"
+            )
+        return Validation(figures, alarms=alarms)
+
+    def unigram_bits(self) -> float:
+        """Bits per held-out token, by the frequencies of the training tokens alone.
+
+        What a model reaches that knows how often each id comes and nothing else.
+        """
+        if self._unigram is None:
+            bits = total = 0.0
+            seen, asked = self._frequencies(self.train), self._frequencies(self.held_out)
+            for kind, counts in asked.items():
+                share = (seen[kind] + 1) / (seen[kind] + 1).sum()  # none is impossible
+                bits -= float((counts * share.log2()).sum())
+                total += float(counts.sum())
+            self._unigram = bits / max(1.0, total)
+        return self._unigram
+
+    def export(self, averaged: nn.Module) -> Stage:
+        """The stage as it is stored and used."""
+        assert isinstance(averaged, Stage)
+        return averaged
+
+    def _frequencies(self, store: TokenStore) -> dict[int, torch.Tensor]:
+        """How often each id of each predicted kind comes; kind 0 is semantic, q is level q."""
+        layout = self.config.layout
+        kinds = Stage.predicted_kinds(layout)
+        counts = {
+            kind: torch.zeros(layout.codebook_size if kind else layout.clusters, dtype=torch.double)
+            for kind in kinds
+        }
+        for index in range(len(store)):
+            codes = store.codes(index) if max(kinds) > 0 else None  # (Q, F)
+            for kind, count in counts.items():
+                ids = store.semantic(index) if codes is None else codes[kind - 1]
+                if kind == 0 and layout.remove_repeats:
+                    ids = ids.unique_consecutive()
+                count += torch.bincount(ids, minlength=len(count))
+        return counts
+
+    def _held_out_draws(self) -> list[list[Draw]]:
+        """Batches of crops that follow one another without overlap, spread over the recordings."""
+        lengths = self.held_out.lengths()
+        draws = [
+            (index, start)
+            for index in range(len(lengths))
+            for start in range(0, max(1, int(lengths[index]) - self.steps // 2), self.steps)
+        ]
+        stride = max(1, -(-len(draws) // MOST_VALIDATION_CROPS))
+        draws, size = draws[::stride], self.optimization.batch_size
+        return [draws[i : i + size] for i in range(0, len(draws), size)]
+
+    def _streams(self, store: TokenStore, draws: Sequence[Draw]) -> Streams:
+        crops = [store.crop(index, start, self.steps) for index, start in draws]
+        semantic = torch.stack([_there(ids) for ids, _ in crops])  # (B, S)
+        codes = torch.stack([_there(codes) for _, codes in crops])  # (B, Q, F)
+        ended = torch.tensor([start + self.steps >= store.steps(index) for index, start in draws])
+        return Streams(semantic.to(self.device), codes.to(self.device), ended.to(self.device))
+
+
+def _there(tokens: torch.Tensor | None) -> torch.Tensor:
+    assert tokens is not None  # `TokenStore.require` has made sure of both kinds of token
+    return tokens

@@ -1,0 +1,66 @@
+"""Checkpoints: whole or not at all."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from audiolm.errors import TrainingError
+from audiolm.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint
+from audiolm.training.optimizer import AveragedWeights, OptimizationConfig, build_optimizer
+
+
+def state(width: int = 3) -> TrainingState:
+    networks = nn.ModuleDict({"a": nn.Linear(width, 1)})
+    optimizer = build_optimizer(networks["a"], OptimizationConfig())
+    return TrainingState(networks, {"a": optimizer}, AveragedWeights(networks["a"], 0.9), 5, 1.5)
+
+
+def test_round_trip_restores_weights_optimizer_counters_and_random_numbers(tmp_path: Path) -> None:
+    saved = state()
+    saved.networks["a"](torch.ones(1, 3)).sum().backward()
+    saved.optimizers["a"].step()
+    save_checkpoint(tmp_path / "c.pt", saved)
+    expected = torch.rand(4)
+    loaded = state()
+    loaded.step, loaded.seconds = 0, 0.0
+    assert load_checkpoint(tmp_path / "c.pt", loaded)
+    assert torch.equal(torch.rand(4), expected)
+    assert (loaded.step, loaded.seconds) == (5, 1.5)
+    assert torch.equal(loaded.networks["a"].weight, saved.networks["a"].weight)
+    moments = loaded.optimizers["a"].state_dict()["state"]
+    assert torch.equal(moments[0]["exp_avg"], saved.optimizers["a"].state_dict()["state"][0]["exp_avg"])
+
+
+def test_nothing_there_is_no_checkpoint(tmp_path: Path) -> None:
+    assert not load_checkpoint(tmp_path / "c.pt", state())
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint"])
+def test_a_damaged_checkpoint_is_named(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "c.pt"
+    path.write_bytes(content)
+    with pytest.raises(TrainingError, match=r"c\.pt: not a checkpoint.*--restart"):
+        load_checkpoint(path, state())
+
+
+def test_another_network_is_refused(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "c.pt", state(3))
+    with pytest.raises(TrainingError, match="--restart"):
+        load_checkpoint(tmp_path / "c.pt", state(4))
+
+
+def test_a_full_disk_leaves_the_old_checkpoint(tmp_path: Path, monkeypatch) -> None:
+    path = tmp_path / "c.pt"
+    save_checkpoint(path, state())
+    before = path.read_bytes()
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(TrainingError, match="disk is full.*make room"):
+        save_checkpoint(path, state())
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]

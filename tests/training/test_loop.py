@@ -1,0 +1,199 @@
+"""The loop: resumed equals uninterrupted, turns kept apart, trouble said and nothing lost."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+import torch.multiprocessing as multiprocessing
+
+from audiolm.errors import TrainingError
+from audiolm.training import loop
+from audiolm.training.distributed import World
+from audiolm.training.loop import train
+from training.toy import Line, optimization
+
+CPU = torch.device("cpu")
+
+
+def run(task: Line, folder: Path, world: World | None = None) -> loop.Outcome:
+    torch.manual_seed(7)
+    return train(task, folder, CPU, world or World(), quiet=True)
+
+
+class Killed(Line):
+    """Dies without warning when it is asked for a certain batch."""
+
+    dies_at = 7
+
+    def batch(self, step: int, rank: int) -> torch.Tensor:
+        if step == self.dies_at:
+            raise ConnectionAbortedError("killed")
+        return super().batch(step, rank)
+
+
+@pytest.mark.parametrize("opponent", [False, True])
+def test_resumed_equals_uninterrupted(tmp_path: Path, opponent: bool) -> None:
+    settings = optimization(checkpoint_seconds=1e-9)
+    whole = Line(settings, opponent=opponent)
+    expected = run(whole, tmp_path / "whole")
+
+    killed = Killed(settings, opponent=opponent)
+    with pytest.raises(ConnectionAbortedError):
+        run(killed, tmp_path / "parts")
+    resumed = Line(settings, opponent=opponent)
+    torch.manual_seed(12345)  # whatever the new process starts with
+    outcome = train(resumed, tmp_path / "parts", CPU, World(), quiet=True)
+
+    assert killed.losses + resumed.losses == whole.losses
+    assert len(whole.losses) == 12
+    for mine, theirs in zip(
+        outcome.averaged.state_dict().values(), expected.averaged.state_dict().values(), strict=True
+    ):
+        assert torch.equal(mine, theirs)
+
+
+def test_a_kill_between_checkpoints_repeats_the_same_losses(tmp_path: Path) -> None:
+    whole = Line(optimization())
+    run(whole, tmp_path / "whole")
+    killed = Killed(optimization())  # no checkpoint before step 7: it begins again
+    with pytest.raises(ConnectionAbortedError):
+        run(killed, tmp_path / "parts")
+    assert not (tmp_path / "parts" / "checkpoint.pt").exists()
+    resumed = Line(optimization())
+    run(resumed, tmp_path / "parts")
+    assert resumed.losses == whole.losses
+
+
+def test_it_learns(tmp_path: Path) -> None:
+    task = Line(optimization(steps=300, learning_rate=0.02, batch_size=32))
+    outcome = run(task, tmp_path)
+    assert outcome.step == 300
+    assert outcome.figures["loss"] < 0.3 * task.losses[0]
+
+
+def test_an_opponent_is_not_trained_by_the_first_network(tmp_path: Path) -> None:
+    """Each optimizer must see its own network's loss alone."""
+    task = Line(optimization(steps=1, warm_up=0), opponent=True)
+    opponent = task.networks["opponent"]
+    seen: dict[str, torch.Tensor] = {}
+    original = task.loss
+
+    def loss(network, batch, progress):
+        result = original(network, batch, progress)
+        if network == "opponent":
+            (seen["gradient"],) = torch.autograd.grad(
+                result.total, [opponent.weight], retain_graph=True
+            )
+        return result
+
+    task.loss = loss
+    kept = {}
+    opponent.weight.register_hook(lambda gradient: kept.setdefault("calls", []).append(gradient))
+    run(task, tmp_path)
+    assert len(kept["calls"]) == 2  # the test's own call above, and one backward pass
+    assert torch.equal(kept["calls"][1], seen["gradient"])
+
+
+def test_accumulation_equals_one_large_batch(tmp_path: Path) -> None:
+    class Halves(Line):
+        def batch(self, step: int, rank: int) -> torch.Tensor:
+            whole = torch.randn(8, 4, generator=torch.Generator().manual_seed(step // 2))
+            return whole[:4] if step % 2 == 0 else whole[4:]
+
+    class Whole(Line):
+        def batch(self, step: int, rank: int) -> torch.Tensor:
+            return torch.randn(8, 4, generator=torch.Generator().manual_seed(step))
+
+    halves = Halves(optimization(accumulate=2, batch_size=4, ema_decay=0))
+    whole = Whole(optimization(ema_decay=0))
+    for task in (halves, whole):
+        task.networks["line"][2].p = 0.0
+    a, b = run(halves, tmp_path / "a"), run(whole, tmp_path / "b")
+    for mine, theirs in zip(a.averaged.parameters(), b.averaged.parameters(), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-6)
+
+
+def test_nan_stops_with_the_batch_kept_and_the_weights_sound(tmp_path: Path) -> None:
+    task = Line(optimization(checkpoint_seconds=1e-9), poison=5)
+    with pytest.raises(TrainingError, match=r"step 5 is not finite.*batch-of-step-5\.pt"):
+        run(task, tmp_path)
+    kept = torch.load(tmp_path / "batch-of-step-5.pt")
+    assert kept.isnan().any()
+    saved = torch.load(tmp_path / "checkpoint.pt")
+    assert saved["step"] == 5
+    assert all(v.isfinite().all() for v in saved["networks"].values())
+
+
+def test_an_interrupt_finishes_the_step_and_keeps_a_checkpoint(tmp_path: Path) -> None:
+    class Interrupted(Line):
+        def batch(self, step: int, rank: int) -> torch.Tensor:
+            if step == 4:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return super().batch(step, rank)
+
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt):
+        run(Interrupted(optimization()), tmp_path)
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert torch.load(tmp_path / "checkpoint.pt")["step"] == 5
+
+
+def test_minutes_end_a_training_that_has_no_number_of_steps(tmp_path: Path) -> None:
+    outcome = run(Line(optimization(steps=None, minutes=0.01)), tmp_path)
+    assert 0.55 <= outcome.seconds < 5
+    assert outcome.step > 5
+
+
+def test_a_finished_training_is_not_trained_further(tmp_path: Path) -> None:
+    run(Line(optimization()), tmp_path)
+    again = Line(optimization())
+    outcome = run(again, tmp_path)
+    assert again.losses == []
+    assert outcome.step == 12
+
+
+def test_validation_does_not_change_the_training(tmp_path: Path) -> None:
+    often, seldom = Line(optimization(validations=12)), Line(optimization(validations=1))
+    run(often, tmp_path / "often")
+    run(seldom, tmp_path / "seldom")
+    assert often.losses == seldom.losses
+
+
+def _rank(rank: int, size: int, port: int, folder: str) -> None:
+    os.environ.update(
+        RANK=str(rank), WORLD_SIZE=str(size), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port)
+    )
+    from audiolm.training.distributed import join
+
+    torch.set_num_threads(1)
+    task = Quarters(optimization(batch_size=4, ema_decay=0))
+    task.networks["line"][2].p = 0.0
+    torch.manual_seed(rank)
+    outcome = train(task, Path(folder) / "two", CPU, join(CPU), quiet=True)
+    torch.save(outcome.averaged.state_dict(), Path(folder) / f"rank-{rank}.pt")
+
+
+class Quarters(Line):
+    """Rank r of two sees half r of a batch that is the same in every world."""
+
+    halves = 2
+
+    def batch(self, step: int, rank: int) -> torch.Tensor:
+        whole = torch.randn(8, 4, generator=torch.Generator().manual_seed(step))
+        return whole[4 * rank : 4 * rank + 4] if self.halves == 2 else whole
+
+
+def test_two_processes_equal_one_with_twice_the_batch(tmp_path: Path) -> None:
+    one = Quarters(optimization(ema_decay=0))
+    one.halves = 1
+    one.networks["line"][2].p = 0.0
+    expected = run(one, tmp_path / "one").averaged.state_dict()
+    port = 29500 + os.getpid() % 1000
+    multiprocessing.spawn(_rank, args=(2, port, str(tmp_path)), nprocs=2)
+    for rank in range(2):
+        found = torch.load(tmp_path / f"rank-{rank}.pt")
+        for name, value in expected.items():
+            torch.testing.assert_close(found[name], value, rtol=1e-4, atol=1e-6)
+    assert (tmp_path / "two" / "checkpoint.pt").exists()

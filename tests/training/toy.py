@@ -1,0 +1,61 @@
+"""A task small enough to train in milliseconds: a line through points, with dropout."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from audiolm.training.optimizer import OptimizationConfig
+from audiolm.training.task import Loss, Validation
+
+
+def optimization(**changes: Any) -> OptimizationConfig:
+    settings = {"steps": 12, "batch_size": 8, "warm_up": 3, "precision": "float32"}
+    return OptimizationConfig(**(settings | changes))
+
+
+@dataclass
+class Line:
+    """Fit y = sum(x); an optional opponent learns the opposite, to see that turns are kept apart."""
+
+    optimization: OptimizationConfig = field(default_factory=optimization)
+    name: str = "line"
+    opponent: bool = False
+    poison: int | None = None
+    """A step whose batch holds a NaN."""
+    losses: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        torch.manual_seed(1)
+        line = nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Dropout(0.3), nn.Linear(16, 1))
+        self.networks = nn.ModuleDict({"line": line})
+        if self.opponent:
+            self.networks["opponent"] = nn.Linear(1, 1)
+
+    def batch(self, step: int, rank: int) -> torch.Tensor:
+        generator = torch.Generator().manual_seed(1000 * step + rank)
+        points = torch.randn(self.optimization.batch_size, 4, generator=generator)
+        if step == self.poison:
+            points[0, 0] = torch.nan
+        return points
+
+    def loss(self, network: str, batch: torch.Tensor, progress: float) -> Loss:
+        guess = self.networks["line"](batch)
+        if network == "opponent":
+            total = self.networks["opponent"](guess.detach()).square().mean()
+            return Loss(total, {"opponent": total.detach()})
+        total = (guess[:, 0] - batch.sum(1)).square().mean()
+        if self.opponent:
+            total = total + 0.01 * self.networks["opponent"](guess).mean()
+        self.losses.append(float(total))
+        return Loss(total)
+
+    def validate(self, averaged: nn.Module) -> Validation:
+        points = self.batch(10**6, 0)
+        loss = (averaged(points)[:, 0] - points.sum(1)).square().mean()
+        torch.rand(3)  # random numbers drawn here must not disturb the training
+        return Validation({"loss": float(loss)})
+
+    def export(self, averaged: nn.Module) -> None:
+        return None

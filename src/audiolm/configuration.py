@@ -37,7 +37,9 @@ def parse(cls: type[C], data: Mapping[str, Any], where: str) -> C:
             near = difflib.get_close_matches(steps[-1], known, n=1, cutoff=0.0)
             hint = f"did you mean {near[0]}?" if near else "remove it"
             raise ConfigurationError(f"{where}: unknown key {key}; {hint}") from None
-        raise ConfigurationError(f"{where}: {key}: {problem['msg']}; got {problem['input']!r}") from None
+        raise ConfigurationError(
+            f"{where}: {key}: {problem['msg']}; got {problem['input']!r}"
+        ) from None
 
 
 def override(data: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
@@ -50,13 +52,17 @@ def override(data: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, A
     for assignment in assignments:
         path, equals, text = assignment.partition("=")
         if not equals or not path:
-            raise ConfigurationError(f"--set {assignment}: write it as key=value, e.g. codec.levels=8")
+            raise ConfigurationError(
+                f"--set {assignment}: write it as key=value, e.g. codec.levels=8"
+            )
         node = result
         *parents, last = path.strip().split(".")
         for step in parents:
             child = node.setdefault(step, {})
             if not isinstance(child, dict):
-                raise ConfigurationError(f"--set {assignment}: {step} is a value, not a group of keys")
+                raise ConfigurationError(
+                    f"--set {assignment}: {step} is a value, not a group of keys"
+                )
             node = child
         try:
             node[last] = yaml.safe_load(text)

@@ -6,13 +6,13 @@ that a stage drew. One generator goes through all stages, so that one seed gives
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 
 from audiolm.errors import ModelFolderError
-from audiolm.shapes import Codes, SemanticIds
+from audiolm.shapes import CODEC_HOP, SAMPLE_RATE, Codes, SemanticIds
 from audiolm.stages import Sampling, Stage, Streams, stretch
+from audiolm.stages.layout import BLANK
 
 DEFAULT_SAMPLING: Mapping[str, Sampling] = {
     "semantic": Sampling(temperature=0.6),
@@ -39,33 +39,31 @@ class Generation:
         """Stage 1: ids (B, S of the prompt, perhaps 0) to ids (B, steps), `seconds` of them new."""
         stage = self._stage("semantic")
         known = ids.shape[1]
-        if not stage.config.layout.remove_repeats:
-            return self._semantic(ids, steps - known)
-        # This stage says each id once, however long it lasts. It draws as many as the training data
-        # has in so many seconds, which then last equally long.
-        new = min(steps - known, max(1, round(seconds * stage.config.semantic_rate)))
-        made = self._semantic(ids, new)[:, known:]  # (B, new)
-        return torch.cat([ids, stretch(made, steps - known)], dim=1)
-
-    def _semantic(self, ids: SemanticIds, new: int) -> SemanticIds:
-        made = self._generate("semantic", Streams(ids, None), new).semantic
+        new = steps - known
+        if stage.config.layout.remove_repeats:
+            # This stage says each id once, however long it lasts. It draws as many as the training
+            # data has in so many seconds, which then last equally long.
+            new = min(new, max(1, round(seconds * stage.config.semantic_rate)))
+        made = self._generate("semantic", Streams(ids), new, of=new).semantic  # (B, new)
         assert made is not None
-        return made
+        return torch.cat([ids, stretch(made, steps - known)], dim=1)
 
     def coarse(self, ids: SemanticIds, known: Codes, frames: int) -> Codes:
         """Stage 2: ids (B, S) and the prompt's codes (B, Q, F of it) to codes (B, Q', frames)."""
         levels = self._stage("coarse").config.layout.coarse_levels
-        made = self._generate("coarse", Streams(ids, known[:, :levels]), frames - known.shape[2])
-        assert made.codes is not None
-        return made.codes
+        return self._codes("coarse", Streams(ids, known[:, :levels]), frames - known.shape[2])
 
     def acoustic_only(self, known: Codes, frames: int) -> Codes:
         """The baseline in place of stages 1 and 2 (section III-B): to codes (B, Q', frames)."""
         levels = self._stage("acoustic_only").config.layout.coarse_levels
-        prefix = Streams(None, known[:, :levels])
-        made = self._generate("acoustic_only", prefix, frames - known.shape[2])
-        assert made.codes is not None
-        return made.codes
+        prefix = Streams(codes=known[:, :levels])
+        return self._codes("acoustic_only", prefix, frames - known.shape[2])
+
+    def _codes(self, kind: str, prefix: Streams, frames: int) -> Codes:
+        levels = self._stage(kind).config.layout.coarse_levels
+        made = self._generate(kind, prefix, frames, of=frames * levels).codes
+        assert made is not None
+        return made
 
     def fine(self, coarse: Codes, known: Codes) -> Codes:
         """Stage 3: codes (B, Q', F) to (B, Q, F); the prompt's own fine codes are kept.
@@ -74,23 +72,36 @@ class Generation:
         """
         if "fine" not in self.stages:
             return coarse
-        levels = self.stages["fine"].config.layout.levels
+        config = self.stages["fine"].config
         B, Q1, F = coarse.shape
-        codes = coarse.new_full((B, levels, F), -1)  # (B, Q, F)
+        codes = coarse.new_full((B, config.layout.levels, F), BLANK)  # (B, Q, F)
         codes[:, :Q1] = coarse
-        codes[:, Q1:, : known.shape[2]] = known[:, Q1:levels]
-        made = self._generate("fine", Streams(None, codes), 0)
+        codes[:, Q1:, : known.shape[2]] = known[:, Q1 : config.layout.levels]
+        # The stage works in chunks, side by side: about as many positions as one chunk has.
+        chunk = min(F - known.shape[2], round(config.context_seconds * SAMPLE_RATE / CODEC_HOP))
+        made = self._generate("fine", Streams(codes=codes), 0, of=chunk * (codes.shape[1] - Q1))
         assert made.codes is not None
         return made.codes
 
-    def _generate(self, kind: str, prefix: Streams, steps: int) -> Streams:
-        return self._stage(kind).generate(
+    def _generate(self, kind: str, prefix: Streams, steps: int, of: int) -> Streams:
+        """Let a stage go on by `steps`; that takes about `of` positions."""
+        done = 0
+
+        def advance(positions: int) -> None:
+            nonlocal done
+            done = min(done + positions, of)
+            if self.progress is not None:
+                self.progress(kind, done, of)
+
+        made = self._stage(kind).generate(
             prefix,
             steps=steps,
             sampling=self.sampling[kind],
             generator=self.generator,
-            progress=None if self.progress is None else partial(self.progress, kind),
+            progress=advance,
         )
+        advance(of)
+        return made
 
     def _stage(self, kind: str) -> Stage:
         if kind not in self.stages:

@@ -27,7 +27,7 @@ from audiolm.generation import DEFAULT_SAMPLING, Generation, Progress
 from audiolm.model_folder import Dtype, ModelInfo, model_fingerprint, save_parts
 from audiolm.part import Part
 from audiolm.semantic.contract import SemanticTokenizer
-from audiolm.shapes import CODEC_HOP, SAMPLE_RATE, SEMANTIC_HOP, Codes, Waveform
+from audiolm.shapes import CODEC_HOP, SAMPLE_RATE, SEMANTIC_HOP, SemanticIds, Waveform
 from audiolm.stages import Sampling, Stage
 
 MINIMUM_PROMPT_SECONDS = 0.5
@@ -151,8 +151,6 @@ class AudioLM:
         generator = torch.Generator(self.device).manual_seed(seed)
         return Generation(self.stages, chosen, generator, progress)
 
-    # ---- the modes ------------------------------------------------------------------------------
-
     @overload
     def continuation(
         self,
@@ -273,12 +271,8 @@ class AudioLM:
         """
         run = self.generation(seed, sampling, progress)
         waveform = self._waveform(audio)  # (1, T)
-        samples = waveform.shape[1]
         ids = self.semantic.encode(waveform)  # (1, S)
-        none = self._no_codes()
-        codes = run.coarse(ids, none, -(-samples // CODEC_HOP))  # (1, Q', F)
-        codes = run.fine(codes, none)  # (1, Q, F)
-        return _audios(self.codec.decode(codes)[:, :samples])[0]
+        return self._in_any_voice(ids, waveform.shape[1], run)
 
     @torch.inference_mode()
     def unconditional(
@@ -298,8 +292,12 @@ class AudioLM:
         run = self.generation(seed, sampling, progress)
         samples = _samples(seconds)
         ids = torch.empty(1, 0, dtype=torch.long, device=self.device)  # (1, S = 0)
-        none = self._no_codes()
         ids = run.semantic(ids, seconds, -(-samples // SEMANTIC_HOP))  # (1, S)
+        return self._in_any_voice(ids, samples, run)
+
+    def _in_any_voice(self, ids: SemanticIds, samples: int, run: Generation) -> Audio:
+        """Stages 2 and 3 without a prompt: ids (1, S) to a recording of so many samples."""
+        none = torch.empty(1, self.codec.levels, 0, dtype=torch.long, device=self.device)
         codes = run.coarse(ids, none, -(-samples // CODEC_HOP))  # (1, Q', F)
         codes = run.fine(codes, none)  # (1, Q, F)
         return _audios(self.codec.decode(codes)[:, :samples])[0]
@@ -350,13 +348,10 @@ class AudioLM:
 
     def _waveform(self, audio: Audio) -> Waveform:
         """A recording as (1, T) at 16 kHz on the model's device."""
-        samples = audio.resampled(SAMPLE_RATE).samples
+        samples = _checked(audio, "audio").resampled(SAMPLE_RATE).samples
         if not len(samples):
             raise AudioError("audio: there are no samples in it; read a recording that has some")
         return torch.from_numpy(samples)[None].to(self.device)
-
-    def _no_codes(self) -> Codes:
-        return torch.empty(1, self.codec.levels, 0, dtype=torch.long, device=self.device)
 
 
 def _check_seconds(name: str, seconds: float) -> None:
@@ -373,6 +368,7 @@ def _samples(seconds: float) -> int:
 
 def _prompt_samples(prompt: Audio, seconds: float | None) -> np.ndarray:
     """The end of a prompt (T,) at 16 kHz, whole semantic steps of it."""
+    _checked(prompt, "prompt")
     if seconds is not None:
         _check_seconds("prompt_seconds", seconds)
         if prompt.seconds > seconds + SEMANTIC_HOP / SAMPLE_RATE:
@@ -390,6 +386,13 @@ def _prompt_samples(prompt: Audio, seconds: float | None) -> np.ndarray:
         )
     samples = prompt.resampled(SAMPLE_RATE).samples
     return samples[len(samples) % SEMANTIC_HOP :]
+
+
+def _checked(audio: Audio, name: str) -> Audio:
+    if not isinstance(audio, Audio):
+        kind = type(audio).__name__
+        raise AudioError(f"{name}: need an Audio, got {kind}; read a file with audiolm.read")
+    return audio
 
 
 def _audios(waveform: Waveform) -> list[Audio]:

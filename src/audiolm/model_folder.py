@@ -22,10 +22,13 @@ from torch import Tensor
 
 from audiolm._version import __version__
 from audiolm.audio.files import replacing
+from audiolm.codec import CodecConfig, build_codec
 from audiolm.configuration import Configuration, parse
 from audiolm.errors import AudioLMError, ModelFolderError
 from audiolm.part import Part, fingerprint
+from audiolm.semantic import SemanticConfig, build_tokenizer
 from audiolm.shapes import SAMPLE_RATE
+from audiolm.stages import Stage, StageConfig
 
 FORMAT_VERSION = 1
 """The newest layout of model.json that this version of the package reads, and the one it writes."""
@@ -96,6 +99,13 @@ class Manifest(ModelInfo):
         return ModelInfo(**{key: getattr(self, key) for key in ModelInfo.model_fields})
 
 
+class _CodecEntry(Configuration):
+    """Any codec's configuration."""
+
+    config: CodecConfig
+    """Told apart by its kind."""
+
+
 def read_manifest(folder: Path) -> Manifest:
     """Read and validate model.json.
 
@@ -145,7 +155,7 @@ def load_part(folder: str | Path, name: str, device: torch.device | str = "cpu")
     try:
         with torch.random.fork_rng(devices=[]):
             part = _build(name, entry, f"{folder / MANIFEST}: parts.{name}.config")
-        part.load_state_dict(weights)
+        part.load_state_dict(weights, assign=True)
     except (AudioLMError, RuntimeError) as error:
         raise ModelFolderError(
             f"{folder / entry.file}: does not fit the configuration of {name} in {MANIFEST} "
@@ -246,9 +256,9 @@ def save_parts(
         draft.rename(here)
         if old.exists():
             for path in old.iterdir():
-                if path.name not in replaced:
+                if path.name not in replaced and not (here / path.name).exists():
                     path.rename(here / path.name)
-            shutil.rmtree(old)
+            shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         if old.exists() and not here.exists():
             old.rename(here)
@@ -281,9 +291,10 @@ def count_parameters(folder: Path, entry: PartEntry) -> int:
 def _read_weights(path: Path, entry: PartEntry) -> dict[str, Tensor]:
     _whole_file(path, entry)
     try:
-        weights: dict[str, Tensor] = load_file(path)
+        stored: dict[str, Tensor] = load_file(path)
     except SafetensorError as error:
         raise _altered(path, str(error)) from None
+    weights = {key: t.float() if t.is_floating_point() else t for key, t in stored.items()}
     # Over the configuration as it is written, not as this version would complete it: settings that
     # a later version adds do not make older models look altered.
     found = fingerprint(entry.config, weights)
@@ -320,7 +331,7 @@ def _refuse_orphans(parts: Mapping[str, Part], stored: Mapping[str, str], dtype:
     for name, part in parts.items():
         for of in ("codec", "semantic"):
             expected = getattr(part.config, f"{of}_fingerprint", "")
-            if expected and expected != stored[of]:
+            if expected and expected != stored.get(of, expected):
                 raise ModelFolderError(
                     f"{of}: rounded to {dtype} it is {stored[of]}, but {name} was trained on "
                     f"{expected}; save with dtype='float32'"
@@ -328,10 +339,11 @@ def _refuse_orphans(parts: Mapping[str, Part], stored: Mapping[str, str], dtype:
 
 
 def _build(name: str, entry: PartEntry, where: str) -> Part:
+    """A part of the entry's configuration, with weights that are still to be loaded."""
     if name == "codec":
-        return build_codec(parse(CodecSettings, {"config": entry.config}, where).config)
+        return build_codec(parse(_CodecEntry, {"config": entry.config}, where).config)
     if name == "semantic":
-        return build_tokenizer(parse(TokenizerSettings, entry.config, where))
+        return build_tokenizer(parse(SemanticConfig, entry.config, where))
     return Stage(parse(StageConfig, entry.config, where))
 
 

@@ -5,6 +5,7 @@ tried in this order; write `./speech` for a folder that is called like a bundled
 """
 
 import re
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
@@ -150,9 +151,8 @@ def _hub_trouble(repository: str, error: Exception) -> ModelFolderError:
 
 def _hub() -> ModuleType:
     try:
-        import huggingface_hub
+        return import_module("huggingface_hub")
     except ImportError:
         raise ModelFolderError(
             "hub: huggingface_hub is not installed; install it with: pip install audiolm[hub]"
         ) from None
-    return huggingface_hub

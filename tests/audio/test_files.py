@@ -1,5 +1,7 @@
+import os
 import struct
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -265,6 +267,12 @@ def test_write_is_16_bit_and_exact(tmp_path, name):
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
+@pytest.mark.parametrize("name", ["åß 語.flac", os.fsdecode(b"caf\xe9.wav")])
+def test_names_in_any_script(tmp_path, name):
+    write(tmp_path / name, Audio(np.full(10, 0.5, dtype=np.float32), 16_000))
+    np.testing.assert_array_equal(read(tmp_path / name).samples, 0.5)
+
+
 def test_int16_and_back_for_every_value():
     values = np.arange(-32768, 32768).astype(np.int16)
     np.testing.assert_array_equal(to_int16(from_int16(values)), values)
@@ -314,7 +322,7 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
     path.write_bytes(b"old")
 
     def fail_half_way(file, *_, **__):
-        file.write_bytes(b"half")
+        Path(os.fsdecode(file)).write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(soundfile, "write", fail_half_way)
@@ -329,8 +337,9 @@ def test_nobody_sees_a_file_before_it_is_whole(tmp_path):
     with replacing(path) as temporary:
         temporary.write_text("new")
         assert not path.exists()
-        assert temporary.parent == path.parent  # renaming is atomic within one file system only
+        written = temporary.stat().st_ino
     assert path.read_text() == "new"
+    assert path.stat().st_ino == written  # renamed, which is atomic, and not copied
 
 
 def test_an_interrupted_write_leaves_nothing(tmp_path):

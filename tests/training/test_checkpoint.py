@@ -30,7 +30,9 @@ def test_round_trip_restores_weights_optimizer_counters_and_random_numbers(tmp_p
     assert (loaded.step, loaded.seconds) == (5, 1.5)
     assert torch.equal(loaded.networks["a"].weight, saved.networks["a"].weight)
     moments = loaded.optimizers["a"].state_dict()["state"]
-    assert torch.equal(moments[0]["exp_avg"], saved.optimizers["a"].state_dict()["state"][0]["exp_avg"])
+    assert torch.equal(
+        moments[0]["exp_avg"], saved.optimizers["a"].state_dict()["state"][0]["exp_avg"]
+    )
 
 
 def test_nothing_there_is_no_checkpoint(tmp_path: Path) -> None:

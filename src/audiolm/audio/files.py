@@ -170,8 +170,9 @@ def write(path: str | PathLike[str], audio: Audio) -> None:
     kind = path.suffix[1:].upper()
     try:
         with replacing(path) as temporary:
+            samples = to_int16(audio.samples)  # (T,)
             soundfile.write(
-                temporary, to_int16(audio.samples), audio.sample_rate, format=kind, subtype="PCM_16"
+                _name(temporary), samples, audio.sample_rate, format=kind, subtype="PCM_16"
             )
     except (OSError, soundfile.SoundFileError) as error:
         reason = getattr(error, "strerror", None) or str(error)
@@ -220,7 +221,7 @@ def _opened(path: Path) -> Iterator[soundfile.SoundFile]:
     except OSError as error:
         raise AudioError(f"{path}: cannot be opened ({error.strerror}); check the path") from None
     try:
-        file = soundfile.SoundFile(path)
+        file = soundfile.SoundFile(_name(path))
     except soundfile.SoundFileError as error:
         reason = str(error).rsplit(": ", 1)[-1].strip().rstrip(".") or "unknown format"
         raise AudioError(
@@ -235,6 +236,11 @@ def _opened(path: Path) -> Iterator[soundfile.SoundFile]:
                 f"{MIN_RATE} to {MAX_RATE} Hz; resample it"
             )
         yield file
+
+
+def _name(path: Path) -> str | bytes:
+    """A name as soundfile takes it: on its own it cannot encode those that are no UTF-8."""
+    return str(path) if os.name == "nt" else os.fsencode(path)
 
 
 def _decode(path: Path, file: soundfile.SoundFile, length: int) -> np.ndarray:

@@ -11,12 +11,22 @@ import click
 @click.command("train")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--out", "out", type=click.Path(path_type=Path), required=True, help="Model folder.")
-@click.option("--preset", "preset_name", default="small", show_default=True, help="Preset or YAML file.")
-@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Time for the steps taken.")
-@click.option("--only", default="", help="Steps to take: codec, w2v_bert, clustering, tokens, semantic, …")
-@click.option("--restart", is_flag=True, help="Begin the chosen steps anew; their old state is renamed.")
+@click.option(
+    "--preset", "preset_name", default="small", show_default=True, help="Preset or YAML file."
+)
+@click.option(
+    "--minutes", type=click.FloatRange(min=0, min_open=True), help="Time for the steps taken."
+)
+@click.option(
+    "--only", default="", help="Steps to take: codec, w2v_bert, clustering, tokens, semantic, …"
+)
+@click.option(
+    "--restart", is_flag=True, help="Begin the chosen steps anew; their old state is renamed."
+)
 @click.option("--validation", help="Folder of recordings to validate on, never trained on.")
-@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Override a setting.")
+@click.option(
+    "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Override a setting."
+)
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads.")
 @click.option("--seed", type=int, help="Seed of everything random.")
@@ -73,4 +83,6 @@ def train(
     if as_json:
         click.echo(json.dumps(summary))
     else:
-        click.echo(f"{out}: trained; hear it with `audiolm continue PROMPT -o OUT --model {out}`", err=True)
+        click.echo(
+            f"{out}: trained; hear it with `audiolm continue PROMPT -o OUT --model {out}`", err=True
+        )

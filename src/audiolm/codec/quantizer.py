@@ -261,7 +261,7 @@ class ResidualQuantizer(nn.Module):
 
         threshold = self.config.revive_below * counts.mean()
         dead = counts < threshold  # (N,)
-        order = dead.cumsum(0) - 1  # the how-manieth dead code: no vector is given to two of them
+        order = dead.cumsum(0) - 1  # its place among the dead: no vector is given to two of them
         dead &= order < len(vectors)
         draw = torch.randperm(len(vectors)).to(vectors.device)
         drawn = _from_first_rank(vectors[draw[order.clamp(0, len(vectors) - 1)]])  # (N, d)
@@ -272,10 +272,10 @@ class ResidualQuantizer(nn.Module):
         self.codebooks[level] = codebook
 
 
-M = TypeVar("M", bound=nn.Module)
+Network = TypeVar("Network", bound=nn.Module)
 
 
-def exported(module: M) -> M:
+def exported(module: Network) -> Network:
     """A copy for inference: no training state in any quantizer, no gradients, evaluation mode.
 
     Its weights load strictly into a codec fresh from `build_codec`, which drops its own training

@@ -1,13 +1,12 @@
 """SoundStream, the codec of the paper (section III-A): convolutions at the sample rate.
 
-The encoder halves the rate four times over (strides 2, 4, 5, 8) while the channels double; the
-decoder mirrors it with transposed convolutions. Every convolution is causal, so a frame depends on
-no later sample.
+The encoder lowers the rate with strides 2, 4, 5, 8 while the channels double; the decoder mirrors
+it with transposed convolutions. All are causal, so a frame depends on no sample after its end.
 """
 
-from typing import Literal, cast
+import math
+from typing import Literal, Self, cast
 
-import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from pydantic import Field, model_validator
@@ -23,6 +22,7 @@ _EDGE_KERNEL = 7
 _LATENT_KERNEL = 3
 """Frames seen by the convolutions next to the quantizer."""
 _RESIDUAL_KERNEL = 7
+"""Taps of a residual unit's dilated convolution."""
 
 
 class SoundStreamConfig(Configuration):
@@ -42,11 +42,8 @@ class SoundStreamConfig(Configuration):
     """The residual quantizer."""
 
     @model_validator(mode="after")
-    def _one_frame_per_hop(self) -> "SoundStreamConfig":
-        product = 1
-        for stride in self.strides:
-            product *= stride
-        if product != CODEC_HOP or min(self.strides) < 2:
+    def _one_frame_per_hop(self) -> Self:
+        if math.prod(self.strides) != CODEC_HOP or min(self.strides) < 2:
             raise ValueError(f"strides must multiply to {CODEC_HOP}, e.g. 2, 4, 5, 8")
         if not self.dilations or min(self.dilations) < 1:
             raise ValueError("dilations must be one or more numbers from 1 on, e.g. 1, 3, 9")
@@ -103,8 +100,8 @@ class ResidualUnit(nn.Module):
 class SoundStream(CausalCodec):
     """SoundStream (paper, section III-A; Zeghidour et al., 2021, section III).
 
-    Plain weights: the quantizer's moving averages need no bounded gradients, plain convolutions
-    have one tensor where weight norm has two, and store what they compute with.
+    Without weight norm: the tensors that are stored, rounded and fingerprinted are then the ones
+    that compute, and a warm-up of the learning rate gives the steadiness it is there for.
     """
 
     config: SoundStreamConfig

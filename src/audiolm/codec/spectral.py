@@ -176,12 +176,12 @@ class SpectralCodec(CausalCodec):
             spectrum = torch.cat([magnitude * phase.cos(), magnitude * phase.sin()], dim=2)
             windows = spectrum @ self.waves  # (B, F·subframes, 320)
             windows = memory.extend(self.write, windows, subframes - 1, dim=1)
-            # A block of h samples is the sum of the first h of its own window, the second h of the
-            # window before it, and so on.
-            n, h = x.shape[1], CODEC_HOP // subframes
+            # The samples of a sub-frame's hop are the sum of the first part of its own window, the
+            # second part of the window before it, and so on.
+            n = x.shape[1]
             placed = (
-                part[:, subframes - 1 - k :][:, :n]  # (B, n, h)
-                for k, part in enumerate(windows.split(h, dim=2))
+                part[:, subframes - 1 - k :][:, :n]  # (B, n, 320 / subframes)
+                for k, part in enumerate(windows.chunk(subframes, dim=2))
             )
             blocks: Tensor = functools.reduce(torch.add, placed)
             # Hann squared adds up to 3/8 per window, everywhere but in the first 15 ms.

@@ -229,9 +229,9 @@ def _from_lhotse(path: Path) -> list[_Found]:
     """The recordings of a lhotse manifest, or those that its cuts are cut from, whole and once."""
     try:
         from lhotse import CutSet, RecordingSet, load_manifest_lazy
-    except ImportError:
+    except ImportError as error:
         raise CorpusError(
-            f"{path}: reading a manifest needs lhotse; pip install audiolm[lhotse]"
+            f"{path}: reading a manifest needs lhotse ({error}); pip install audiolm[lhotse]"
         ) from None
     try:
         manifest = load_manifest_lazy(path)

@@ -1,4 +1,7 @@
-"""`manifest.jsonl`: one recording per line, for programs to stream and people to read."""
+"""`manifest.jsonl`: one recording per line, for programs to stream and people to read.
+
+Names of files are bytes, and old corpora have some that are no UTF-8: they pass through unchanged.
+"""
 
 import json
 from collections.abc import Iterable
@@ -11,7 +14,7 @@ from audiolm.errors import CorpusError
 
 def write_manifest(path: Path, recordings: Iterable[Recording]) -> None:
     """Write id, path, seconds, speaker and split of each recording; all lines or no file."""
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+    with replacing(path) as temporary, temporary.open("wb") as file:
         for recording in recordings:
             line = {
                 "id": recording.id,
@@ -20,7 +23,8 @@ def write_manifest(path: Path, recordings: Iterable[Recording]) -> None:
                 "speaker": recording.speaker,
                 "split": recording.split,
             }
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+            text = json.dumps(line, ensure_ascii=False) + "\n"
+            file.write(text.encode("utf-8", "surrogateescape"))
 
 
 def read_manifest(path: Path) -> list[Recording]:
@@ -30,13 +34,11 @@ def read_manifest(path: Path) -> list[Recording]:
         CorpusError: naming the line, if the manifest is missing, or a line is no recording.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_bytes().decode("utf-8", "surrogateescape").removesuffix("\n").split("\n")
     except OSError as error:
         raise CorpusError(f"{path}: cannot be read ({error.strerror}); write it again") from None
-    except UnicodeDecodeError:
-        raise CorpusError(f"{path}: is not UTF-8 text; write it again") from None
     recordings = []
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(lines if lines != [""] else [], start=1):
         try:
             data = json.loads(line)
             recordings.append(

@@ -16,7 +16,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -148,14 +148,15 @@ def pack(
         CorpusError: if none of the recordings can be read or the folder cannot be written to.
     """
     folder = Path(folder)
+    with suppress(CorpusError):
+        return WaveformStore(folder, recordings)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with _locked(folder / "lock"):
-            try:
+            with suppress(CorpusError):  # another process may have made it in the meantime
                 return WaveformStore(folder, recordings)
-            except CorpusError:
-                _build(recordings, folder, threads or os.cpu_count() or 1, progress)
-                return WaveformStore(folder, recordings)
+            _build(recordings, folder, threads or os.cpu_count() or 1, progress)
+            return WaveformStore(folder, recordings)
     except OSError as error:
         raise CorpusError(
             f"{folder}: cannot be written ({error.strerror}); choose a writable folder with room"
@@ -252,7 +253,7 @@ def _fingerprint(recordings: Sequence[Recording]) -> str:
             state = f"{stat.st_size} {stat.st_mtime_ns}"
         except OSError:
             state = "missing"
-        digest.update(f"{recording.id}\0{recording.path.absolute()}\0{state}\n".encode())
+        digest.update(os.fsencode(f"{recording.id}\0{recording.path.absolute()}\0{state}\n"))
     return digest.hexdigest()
 
 

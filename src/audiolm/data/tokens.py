@@ -167,16 +167,22 @@ class TokenStore:
                 )
 
     def _semantic(self, index: int, start: int, length: int) -> Tensor:
-        stop = min(start + length, int(self._steps[index]))
-        first = int(self._first_step[index])
-        ids = self._shard(index).get_slice("semantic")[first + start : first + max(start, stop)]
-        return _padded(ids, length)  # (S,)
+        padded = torch.full((length,), -1, dtype=torch.int64)  # (S,)
+        there = min(length, int(self._steps[index]) - start)
+        if there > 0:
+            first = int(self._first_step[index]) + start
+            ids = self._shard(index).get_slice("semantic")[first : first + there]
+            padded[:there] = torch.from_numpy(ids.astype(np.int64))
+        return padded
 
     def _codes(self, index: int, start: int, length: int) -> Tensor:
-        stop = min(start + length, self.frames(index))
-        first = int(self._first_frame[index])
-        ids = self._shard(index).get_slice("codes")[first + start : first + max(start, stop)]
-        return _padded(ids, length).T.contiguous()  # (Q, F)
+        padded = torch.full((self.format.levels, length), -1, dtype=torch.int64)  # (Q, F)
+        there = min(length, self.frames(index) - start)
+        if there > 0:
+            first = int(self._first_frame[index]) + start
+            ids = self._shard(index).get_slice("codes")[first : first + there]  # (F, Q)
+            padded[:, :there] = torch.from_numpy(ids.astype(np.int64)).T
+        return padded
 
     def _shard(self, index: int) -> Any:
         shard = index // self.format.shard_size
@@ -196,7 +202,7 @@ def token_key(recordings: Sequence[Recording], format: TokenFormat) -> str:
     """SHA-256 over the ids of the recordings and the format: what a shard belongs to."""
     digest = hashlib.sha256(json.dumps(format.model_dump(), sort_keys=True).encode())
     for recording in recordings:
-        digest.update(f"{recording.id}\n".encode())
+        digest.update(os.fsencode(f"{recording.id}\n"))
     return digest.hexdigest()
 
 
@@ -218,13 +224,6 @@ def _firsts(lengths: np.ndarray, shard_size: int) -> np.ndarray:
     firsts: np.ndarray = np.cumsum(lengths) - lengths
     of_shards = np.repeat(firsts[::shard_size], shard_size)[: len(lengths)]
     return np.asarray(firsts - of_shards)
-
-
-def _padded(ids: np.ndarray, length: int) -> Tensor:
-    """(length, ...) int64: `ids` and then -1."""
-    padded = torch.full((length, *ids.shape[1:]), -1, dtype=torch.int64)
-    padded[: len(ids)] = torch.from_numpy(ids.astype(np.int64))
-    return padded
 
 
 def _read_tokens_json(folder: Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import math
 from typing import Self
 
 import torch
+from jaxtyping import Float
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -181,16 +182,21 @@ class Subsampling(nn.Module):
 
     def forward(self, waveform: Waveform, lengths: Lengths) -> Features:
         """Vectors (B, S, D), S = ceil(T / 640); what lies beyond `lengths` is not looked at."""
-        T = waveform.shape[1]
-        real = torch.arange(T, device=waveform.device) < lengths[:, None]  # (B, T)
-        whole = math.ceil(T / SEMANTIC_HOP) * SEMANTIC_HOP
-        x = self.mel(F.pad(waveform * real, (0, whole - T))).transpose(1, 2)  # (B, bins, 4 S)
+        x = self.spectra(waveform, lengths).transpose(1, 2)  # (B, bins, 4 S)
         # Silence is not zero in a log-mel: padding is made zero, as beyond the edges of a batch.
         hop = self.mel.config.hop
         x = F.silu(self.first(x * real_steps(lengths, hop, x.shape[2])[:, None]))  # (B, D, 2 S)
         x = F.silu(self.second(x * real_steps(lengths, 2 * hop, x.shape[2])[:, None]))  # (B, D, S)
         out: Tensor = self.norm(x.transpose(1, 2))
         return out
+
+    def spectra(self, waveform: Waveform, lengths: Lengths) -> Float[Tensor, "B frames bins"]:
+        """Log-mel frames (B, 4 S, bins), four to a step; beyond `lengths` those of silence."""
+        T = waveform.shape[1]
+        real = torch.arange(T, device=waveform.device) < lengths[:, None]  # (B, T)
+        whole = math.ceil(T / SEMANTIC_HOP) * SEMANTIC_HOP
+        mel: Tensor = self.mel(F.pad(waveform * real, (0, whole - T)))
+        return mel
 
 
 def full_lengths(waveform: Waveform) -> Lengths:

@@ -5,6 +5,7 @@ chosen (k-means++) and moved until they are roughly right; then each pass over t
 moves every centroid to the mean of its points (Lloyd), and a last one measures.
 """
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -15,7 +16,8 @@ from torch import Tensor
 from audiolm.errors import TrainingError
 
 Points = Float[Tensor, "n D"]
-Batches = Callable[[], Iterable[Points]]
+Stream = Iterable[Float[Tensor, "_ D"]]  # n differs from batch to batch
+Batches = Callable[[], Stream]
 
 CHUNK = 16_384
 """Points compared with all centroids at a time: 64 MB of distances to 1024 centroids."""
@@ -91,7 +93,7 @@ def fit_kmeans(
     kept = draw_sample(batches(), sample, generator)  # (n, D)
     if len(kept) < clusters:
         raise TrainingError(
-            f"k-means: {len(kept)} points for {clusters} clusters; add recordings, or lower clusters"
+            f"k-means: {len(kept)} points for {clusters} clusters; add recordings or lower clusters"
         )
     centroids = kept.new_empty(0, kept.shape[1])
     centroids = add_centroids(centroids, kept, clusters, generator)
@@ -115,7 +117,7 @@ def nearest(points: Points, centroids: Float[Tensor, "K D"]) -> tuple[Tensor, Te
         points, centroids = points.float(), centroids.float()
         ids, distances = [], []
         squares = centroids.square().sum(dim=1)  # (K,)
-        for chunk in points.split(CHUNK):
+        for chunk in torch.split(points, CHUNK):
             scores = torch.addmm(squares, chunk, centroids.T, alpha=-2)  # (chunk, K)
             least, chosen = scores.min(dim=1)
             ids.append(chosen)
@@ -125,8 +127,8 @@ def nearest(points: Points, centroids: Float[Tensor, "K D"]) -> tuple[Tensor, Te
     return torch.cat(ids), torch.cat(distances)
 
 
-def draw_sample(batches: Iterable[Points], size: int, generator: torch.Generator) -> Points:
-    """A uniform sample (at most size, D) of a stream, in float32, holding little more than itself.
+def draw_sample(batches: Stream, size: int, generator: torch.Generator) -> Points:
+    """A uniform sample (at most size, D) of a stream, in float32, holding little more than that.
 
     Every point draws a number; those with the largest stay.
     """
@@ -149,23 +151,25 @@ def add_centroids(
 ) -> Float[Tensor, "K D"]:
     """Append `count` of the points (n, D) to centroids (k, D), far ones more likely (k-means++).
 
-    Drawn one after the other up to 64 of them; for more, 1/64 of them at a time, which differs
-    little from one by one and is many times as fast.
+    Up to 64 are drawn one after the other, each the best of several candidates; of more, 1/64 are
+    drawn at a time, which differs little once there are many, and is many times as fast.
     """
     at_once = max(1, count // 64)
+    candidates = 2 + int(math.log(max(count, 1))) if at_once == 1 else 1
+    distances = torch.ones(len(points), device=points.device)  # the first is as likely as any
     if len(centroids):
-        distances = nearest(points, centroids)[1]  # (n,)
-    else:
-        distances = torch.full((len(points),), torch.inf, device=points.device)
+        distances = nearest(points, centroids)[1]
     while count > 0:
-        known = torch.isfinite(distances).all()
-        chances = distances if known else torch.ones_like(distances)
-        chances = chances.to(generator.device)
         # Points that lie on centroids are drawn only when there are no others.
-        chances = chances / chances.max().clamp(min=1e-30) + 1e-12
-        drawn = min(at_once, count) if known else 1
-        chosen = points[torch.multinomial(chances, drawn, generator=generator).to(points.device)]
-        distances = torch.minimum(distances, nearest(points, chosen)[1])
+        chances = (distances / distances.max().clamp(min=1e-30) + 1e-12).to(generator.device)
+        drawn = min(at_once, count) if len(centroids) else 1
+        tried = []
+        for _ in range(candidates):
+            ids = torch.multinomial(chances, drawn, generator=generator)
+            chosen = points[ids.to(points.device)]
+            left = nearest(points, chosen)[1]
+            tried.append((chosen, torch.minimum(distances, left) if len(centroids) else left))
+        chosen, distances = min(tried, key=lambda pair: float(pair[1].sum()))
         centroids = torch.cat([centroids, chosen])
         count -= drawn
     return centroids
@@ -181,13 +185,13 @@ class _Fit:
     inertia: float
 
 
-def _measure(batches: Iterable[Points], centroids: Tensor) -> _Fit:
+def _measure(batches: Stream, centroids: Tensor) -> _Fit:
     sums = torch.zeros_like(centroids, dtype=torch.float64)
     counts = torch.zeros(len(centroids), dtype=torch.long, device=centroids.device)
     inertia = 0.0
     for points in batches:
         ids, distances = nearest(points, centroids)
-        sums.index_add_(0, ids, points.double())
+        sums += torch.zeros_like(centroids).index_add_(0, ids, points.float())
         counts += torch.bincount(ids, minlength=len(centroids))
         inertia += float(distances.double().sum())
     return _Fit(centroids, sums, counts, inertia)

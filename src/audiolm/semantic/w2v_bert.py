@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from audiolm.configuration import Configuration
 from audiolm.errors import ConfigurationError
+from audiolm.semantic.cluster_quantizer import ClusterQuantizer, one_hot
 from audiolm.semantic.conformer import Conformer, ConformerConfig, full_lengths
 from audiolm.shapes import Features, FlatMask, Lengths, SemanticIds, Waveform
 
@@ -24,6 +25,9 @@ from audiolm.shapes import Features, FlatMask, Lengths, SemanticIds, Waveform
 class QuantizerConfig(Configuration):
     """The learnt codebook that makes the targets."""
 
+    kind: Literal["gumbel", "clusters"] = "gumbel"
+    """How entries are chosen: by Gumbel softmax over the network's own features, as w2v-BERT, or as
+    online k-means clusters of cepstra, which little data cannot make collapse."""
     groups: int = Field(default=1, gt=0)
     """Codebooks side by side; an id of each is chosen and their vectors are joined."""
     entries: int = Field(default=1024, gt=1)
@@ -81,6 +85,8 @@ class W2vBertConfig(Configuration):
             )
         if self.quantizer.width % self.quantizer.groups:
             raise ValueError("quantizer.width must be a multiple of quantizer.groups; change one")
+        if self.quantizer.kind == "clusters" and self.quantizer.groups > 1:
+            raise ValueError("quantizer.groups must be 1 with quantizer.kind clusters; change one")
         if self.contrastive_weight == 0 and self.external_targets == 0:
             raise ValueError("contrastive_weight 0 leaves no targets; set external_targets")
         return self
@@ -135,21 +141,33 @@ class GumbelQuantizer(nn.Module):
             torch.empty(config.groups, config.entries, config.width // config.groups)
         )
         self.out = nn.Linear(config.width, config.width)
-        # Wide scores: from the first step on different inputs choose different entries.
-        nn.init.normal_(self.score.weight)
+        # Entries point in different directions from the first step on. Scores (of inputs of unit
+        # variance) spread by 3: enough to choose, and not so much that the softmax is saturated
+        # and the diversity loss, without a gradient, watches a few entries take over.
+        nn.init.normal_(self.score.weight, std=3 * width**-0.5)
         nn.init.zeros_(self.score.bias)
-        nn.init.uniform_(self.codebook)
+        nn.init.normal_(self.codebook)
 
-    def forward(self, x: Features, progress: float, generator: torch.Generator | None) -> Quantized:
-        """Quantize (B, S, D); `progress` from 0 to 1 cools the choice. Runs in float32."""
+    def forward(
+        self, x: Features, real: FlatMask, progress: float, generator: torch.Generator | None
+    ) -> Quantized:
+        """Quantize (B, S, D); `progress` from 0 to 1 cools the choice. Runs in float32.
+
+        Each dimension is first scaled to zero mean and unit variance over the batch's `real` steps:
+        else what all steps share decides the scores, and few entries are ever chosen.
+        """
         config = self.config
         with torch.autocast(x.device.type, enabled=False):
-            scores = self.score(x.float()).unflatten(-1, (config.groups, config.entries))
+            steps = x.float()[real]  # (n, D)
+            variance, mean = torch.var_mean(steps, dim=0, correction=0)
+            x = (x.float() - mean) / (variance + 1e-5).sqrt()
+            scores = self.score(x).unflatten(-1, (config.groups, config.entries))
             temperature = config.hottest * (config.coldest / config.hottest) ** progress
             chances = scores  # (B, S, groups, V)
             if self.training:
-                exponential = torch.empty_like(scores).exponential_(generator=generator)
-                chances = (scores - exponential.clamp(min=1e-20).log()) / temperature
+                uniform = torch.rand(scores.shape, generator=generator, device=scores.device)
+                gumbel = -(-uniform.clamp(1e-10, 1 - 1e-7).log()).log()
+                chances = (scores + gumbel) / temperature
             soft = chances.softmax(dim=-1)
             hard = F.one_hot(chances.argmax(dim=-1), config.entries).to(soft.dtype)
             choice = hard + soft - soft.detach()
@@ -168,9 +186,13 @@ class W2vBert(nn.Module):
         self.conformer = Conformer(config.conformer)
         if config.masking.replacement == "learnt":
             self.hidden = nn.Parameter(torch.empty(width).normal_())
-        self.quantizer: GumbelQuantizer | None = None
+        self.quantizer: GumbelQuantizer | ClusterQuantizer | None = None
         if config.contrastive_weight > 0:
-            self.quantizer = GumbelQuantizer(quantizer, width)
+            if quantizer.kind == "clusters":
+                bins = config.conformer.mel.bins
+                self.quantizer = ClusterQuantizer(bins, quantizer.entries, quantizer.width)
+            else:
+                self.quantizer = GumbelQuantizer(quantizer, width)
             self.context = nn.Linear(width, quantizer.width)
         groups, classes = quantizer.groups, quantizer.entries
         if config.external_targets:
@@ -219,8 +241,7 @@ class W2vBert(nn.Module):
 
         contrastive = diversity = right = seen.new_zeros((), dtype=torch.float32)
         if self.quantizer is not None:
-            source = seen if noisy is None else self.conformer.subsampling(clean, lengths)
-            quantized = self.quantizer(source, progress, generator)
+            quantized = self._quantize(clean, seen, noisy is None, lengths, real, progress, generator)
             contrastive, right = contrastive_loss(
                 self.context(context), quantized, masked, config, generator
             )
@@ -244,6 +265,27 @@ class W2vBert(nn.Module):
             used_ids=used,
             masked_steps=asked.sum(),
         )
+
+    def _quantize(
+        self,
+        clean: Waveform,
+        seen: Features,
+        seen_is_clean: bool,
+        lengths: Lengths,
+        real: FlatMask,
+        progress: float,
+        generator: torch.Generator | None,
+    ) -> Quantized:
+        """The targets of the clean waveform."""
+        if isinstance(self.quantizer, ClusterQuantizer):
+            spectra = self.conformer.subsampling.spectra(clean, lengths)
+            vectors, ids = self.quantizer(spectra, real)
+            chances = one_hot(ids, self.config.quantizer.entries)
+            return Quantized(vectors, ids[..., None], chances)
+        assert self.quantizer is not None
+        source = seen if seen_is_clean else self.conformer.subsampling(clean, lengths)
+        quantized: Quantized = self.quantizer(source, real, progress, generator)
+        return quantized
 
     def hide(
         self, x: Features, masked: FlatMask, generator: torch.Generator | None = None
@@ -290,8 +332,8 @@ def contrastive_loss(
 ) -> tuple[Tensor, Tensor]:
     """Nats of choosing the right vector among distractors, and how often it is the nearest.
 
-    Distractors are the targets of other masked steps of the same row; those of the same id as the
-    right one do not count against it.
+    Distractors are the targets of other masked steps of the same row. Those that are the very same
+    vector count against it, too: if they did not, the best codebook would have a single entry.
 
     Args:
         context: the network's guesses (B, S, W) at the quantized vectors.
@@ -301,11 +343,13 @@ def contrastive_loss(
         truth = F.normalize(quantized.vectors.float(), dim=-1)
         logits = guess @ truth.transpose(1, 2) / config.similarity_temperature  # (B, S, S)
     others = sample_other_masked(masked, config.distractors, generator)  # (B, S, distractors)
-    same = (quantized.ids[:, :, None] == quantized.ids[:, None]).all(dim=-1)  # (B, S, S)
-    wrong = logits.masked_fill(same, -torch.inf).gather(2, others)
-    choices = torch.cat([logits.diagonal(dim1=1, dim2=2)[..., None], wrong], dim=-1)[masked]
-    first = torch.zeros(len(choices), dtype=torch.long, device=choices.device)
-    return F.cross_entropy(choices, first), (choices.argmax(dim=-1) == first).float().mean()
+    right = logits.diagonal(dim1=1, dim2=2)[..., None]  # (B, S, 1)
+    if config.quantizer.kind == "clusters":  # they cannot merge, and equal ones are no mistake
+        same = (quantized.ids[:, :, None] == quantized.ids[:, None]).all(dim=-1)  # (B, S, S)
+        logits = logits.masked_fill(same, -torch.inf)
+    wrong = logits.gather(2, others)  # (B, S, distractors)
+    nats = torch.cat([right, wrong], dim=-1).logsumexp(dim=-1) - right[..., 0]  # (B, S)
+    return nats[masked].mean(), (right > wrong).all(dim=-1)[masked].float().mean()
 
 
 def sample_other_masked(
@@ -313,7 +357,7 @@ def sample_other_masked(
 ) -> Tensor:
     """For each step, `count` random other masked steps of its row, with repetition: (B, S, count).
 
-    A step that is the only masked one of its row gets itself.
+    A step that is alone in its row gets itself.
     """
     order = masked.long().argsort(dim=1, descending=True, stable=True)  # masked steps first
     rank = (masked.long().cumsum(dim=1) - 1)[..., None]  # (B, S, 1): where a step stands in `order`

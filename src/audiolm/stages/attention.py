@@ -12,7 +12,8 @@ computed at the padding reaches nothing that counts.
 """
 
 import math
-from typing import Any, cast
+from collections.abc import Iterator
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -21,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 QUERY_BLOCK = 256
-"""Queries at once: small enough that one row's scores stay in the cache, large enough to be quick."""
+"""Queries at once: few enough that a row's scores stay in the cache, enough to be quick."""
 
 
 def bucket(distance: Int[Tensor, "*n"], buckets: int, max_distance: int) -> Int[Tensor, "*n"]:
@@ -37,7 +38,7 @@ def bucket(distance: Int[Tensor, "*n"], buckets: int, max_distance: int) -> Int[
 
 
 class PositionBias(nn.Module):
-    """What each head adds to its scores for a key that many positions back; shared by all layers."""
+    """What each head adds to a score for the distance of its key; shared by all layers."""
 
     def __init__(self, heads: int, buckets: int, max_distance: int) -> None:
         super().__init__()
@@ -67,7 +68,8 @@ def attend(
     `bias` is causal: -inf where the key lies after the query.
     """
     if query.device.type == "cpu":
-        return cast(Tensor, CausalAttention.apply(query, key, value, bias))
+        blockwise: Tensor = CausalAttention.apply(query, key, value, bias)  # type: ignore[no-untyped-call]
+        return blockwise
     with sdpa_kernel([SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]):
         mask = bias.to(query.dtype)[None]
         return F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
@@ -104,8 +106,8 @@ class CausalAttention(torch.autograd.Function):
         return d_query, d_key, d_value, d_bias
 
 
-def _weights(query: Tensor, key: Tensor, bias: Tensor) -> Any:
-    """Attention weights (H, l, stop) of each block of queries, for one row of the batch at a time."""
+def _weights(query: Tensor, key: Tensor, bias: Tensor) -> Iterator[tuple[int, int, int, Tensor]]:
+    """Row, start, stop and attention weights (H, stop - start, stop) of each block of queries."""
     length, scale = query.shape[2], query.shape[-1] ** -0.5
     for start in range(0, length, QUERY_BLOCK):
         stop = min(start + QUERY_BLOCK, length)

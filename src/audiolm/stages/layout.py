@@ -10,9 +10,9 @@ A stage is a next-token Transformer; its layout says next token of what (paper, 
 
 where z are semantic ids and yt,q is the code of frame t at level q; codes are flattened row by row,
 one frame after the other. START stands for the beginning of the window, not of the recording. What
-stands in front of the predicted tokens is the paper's way of conditioning ("prefix"). With "aligned"
-it is left out, and each position is given, as companions, the conditioning tokens that belong to
-the time of the token it predicts; "both" does both.
+stands in front of the predicted tokens is the paper's way of conditioning ("prefix"). With
+"aligned" it is left out, and each position is given, as companions, the conditioning tokens that
+belong to the time of the token it predicts; "both" does both.
 
 One layout has one id space: START, END, the K semantic ids, then N ids for each level; streams that
 the layout does not hold take no room. Rows of a batch may differ in length; they are padded on the
@@ -43,7 +43,7 @@ BLANK = -2
 START = 0
 END = 1
 FIRST_SEMANTIC = 2
-"""The flat ids that every layout has; END lies next to the semantic ids, so that they are one range."""
+"""Flat ids of every layout; END lies next to the semantic ids, so that they are one range."""
 
 SEMANTIC = 0
 """Kind of a semantic token (and of END); a code of level q, counted from 1, is of kind q."""
@@ -63,7 +63,7 @@ class Streams:
 
 @dataclass(frozen=True)
 class Flat:
-    """A batch of flat sequences; position i reads `ids[i]` and predicts `targets[i] = ids[i + 1]`."""
+    """A batch of sequences; position i reads `ids[i]` and predicts `targets[i] = ids[i + 1]`."""
 
     ids: FlatIds
     """(B, L) START first, `PAD` after the end of a row."""
@@ -72,7 +72,7 @@ class Flat:
     predicted: FlatMask
     """(B, L) positions whose target counts: not those whose target is conditioning."""
     kinds: FlatIds
-    """(B, L) kind of the predicted target: 0 = semantic, q = level q; -1 where nothing is predicted."""
+    """(B, L) kind of the target: 0 = semantic, q = level q; -1 where nothing is predicted."""
     companions: Int[Tensor, "B L C"]
     """(B, L, C) conditioning ids at the time of the predicted target; -1 where there is none."""
 
@@ -91,7 +91,7 @@ class LayoutConfig(Configuration):
     levels: int = Field(default=12, ge=1)
     """Q, levels of the codec."""
     remove_repeats: bool = True
-    """Merge consecutive equal semantic ids into one (semantic stage, prefix of the coarse stage)."""
+    """Merge consecutive equal semantic ids (in the semantic stage and in the coarse prefix)."""
     conditioning: Literal["prefix", "aligned", "both"] = "prefix"
     """Conditioning (of coarse and fine) stands in front, goes along in time, or both."""
     look_ahead: int = Field(default=0, ge=0)
@@ -128,7 +128,9 @@ class Layout:
         self.config = config
         self.has_prefix = conditioned and config.conditioning != "aligned"
         """Conditioning stands in front of the predicted tokens."""
-        self.levels = {"semantic": 0, "coarse": coarse, "fine": every, "acoustic_only": coarse}[kind]
+        self.levels = {"semantic": 0, "coarse": coarse, "fine": every, "acoustic_only": coarse}[
+            kind
+        ]
         """Levels that have ids: levels 1 to this many are read or predicted."""
         self.kinds = {
             "semantic": range(SEMANTIC, SEMANTIC + 1),
@@ -219,6 +221,13 @@ class Layout:
             codes = self._frames(ids, 1, self.levels)
         return Streams(semantic, codes, ended)
 
+    def tokens_from(self, semantic: SemanticIds) -> Int[Tensor, "B S"]:
+        """How many semantic tokens (B, S) a window holds that begins at each step: its length."""
+        kept = torch.ones_like(semantic)
+        if self.config.remove_repeats:
+            kept = kept - _is_repeat(semantic).long()
+        return kept.flip(1).cumsum(1).flip(1) - kept + 1  # the first step is never a repeat
+
     def _checked(self, streams: Streams) -> tuple[Tensor | None, Tensor | None]:
         """The semantic ids and the codes that this layout reads, in range."""
         kind, semantic, codes = self.config.kind, None, None
@@ -264,7 +273,7 @@ class Layout:
         return _Tokens(ids, kinds, beside.repeat_interleave(levels, dim=1))
 
     def _companions(self, conditioning: Tensor, frames: int) -> Tensor:
-        """Conditioning (B, S) or (B, Q', F) at the time of each frame, and the look-ahead after it."""
+        """Conditioning (B, S) or (B, Q', F) at the time of each frame, and in its look-ahead."""
         frames_each = FRAMES_PER_STEP if conditioning.ndim == 2 else 1
         time = torch.arange(frames, device=conditioning.device) // frames_each
         steps = conditioning.view(len(conditioning), -1, conditioning.shape[-1])  # (B, 1 or Q', S)
@@ -291,8 +300,8 @@ class Layout:
         return codes[..., : int(complete.sum(1).max()) if frames else 0]
 
 
-def remove_repeats(ids: SemanticIds) -> SemanticIds:
-    """Merge consecutive equal ids (paper, section IV-B): (B, S) to (B, S'), S' <= S, padded with -1."""
+def remove_repeats(ids: SemanticIds) -> Int[Tensor, "B s"]:
+    """Merge consecutive equal ids (paper, IV-B): (B, S) to (B, S'), S' <= S, padded with -1."""
     return _close(torch.where(_is_repeat(ids), PAD, ids))
 
 
@@ -350,7 +359,7 @@ def _closed(tokens: _Tokens) -> Flat:
 
 
 def _order(ids: Tensor) -> Tensor:
-    """Columns (B, L') that bring each row's tokens to the front, in order; L' is the longest row."""
+    """Columns (B, L') that bring each row's tokens to the front; L' is the longest row."""
     hole = ids == PAD
     longest = int((~hole).sum(1).max()) if ids.numel() else 0
     return torch.argsort(hole.byte(), dim=1, stable=True)[:, :longest]
@@ -362,7 +371,7 @@ def _close(ids: Tensor) -> Tensor:
 
 def _is_repeat(ids: Tensor) -> Tensor:
     same = (ids[:, 1:] == ids[:, :-1]) & (ids[:, 1:] != BLANK)
-    return F.pad(same, (1, 0), value=False)
+    return F.pad(same, (1, 0), value=False)[:, : ids.shape[1]]
 
 
 def _check_range(ids: Tensor, count: int, what: str) -> None:

@@ -1,9 +1,9 @@
 """The Transformer of every stage: decoder only, pre-norm, T5 position bias (paper, section IV-B).
 
 What differs from a text model: the kind of every position is known beforehand (a semantic id, or a
-code of a certain level), so each kind has an output head of its own, and only that head is computed:
-a fraction 1/Q of the vocabulary. And a position may be given companions, the conditioning that
-belongs to its time, whose embeddings are added to its own.
+code of a certain level), so each kind has an output head of its own, and only that head is
+computed: a fraction 1/Q of the vocabulary. And a position may be given companions, the conditioning
+that belongs to its time, whose embeddings are added to its own.
 
 Layer norm without bias stands where T5 has a root-mean-square norm: as good, and fused everywhere
 (8000 vectors of width 320, forward and backward on two CPU cores: 3 ms against 26 ms).
@@ -54,8 +54,8 @@ class TransformerConfig(Configuration):
             )
         if self.max_distance <= self.buckets // 2:
             raise ConfigurationError(
-                f"transformer.max_distance: {self.max_distance} lies within the buckets of a single "
-                f"distance; make it more than {self.buckets // 2}"
+                f"transformer.max_distance: {self.max_distance} lies within the buckets of single "
+                f"distances; make it more than {self.buckets // 2}"
             )
         return self
 
@@ -177,7 +177,7 @@ class Transformer(nn.Module):
     def vocabulary_logits(
         self, hidden: Float[Tensor, "B L D"], kinds: FlatIds
     ) -> Float[Tensor, "B L V"]:
-        """Logits over all flat ids, -inf for those of other kinds; for inspection, not for speed."""
+        """Logits over all flat ids, -inf for those of other kinds; for inspection."""
         every = hidden.new_full((*kinds.shape, self.layout.vocabulary), -torch.inf)
         for kind in self.layout.kinds:
             here, first = kinds == kind, self.layout.first_id(kind)

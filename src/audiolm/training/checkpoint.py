@@ -87,7 +87,7 @@ def load_checkpoint(path: Path, state: TrainingState) -> bool:
         state.networks.to(device)
     except Exception as error:
         raise TrainingError(
-            f"{path}: not a checkpoint of this training ({type(error).__name__}: {error}); "
+            f"{path}: not a checkpoint of this training ({' '.join(str(error).split())[:200] or type(error).__name__}); "
             "give --restart to begin again, or another --out"
         ) from error
     return True

@@ -52,7 +52,10 @@ def train(task: Task, folder: Path, device: torch.device, world: World, *, quiet
     state = TrainingState(networks, optimizers, AveragedWeights(kept, config.ema_decay))
     checkpoint = folder / "checkpoint.pt"
 
-    with Logbook(folder, task.name, quiet=quiet, writes=world.writes) as book, _stop_asked() as stop:
+    with (
+        Logbook(folder, task.name, quiet=quiet, writes=world.writes) as book,
+        _stop_asked() as stop,
+    ):
         if load_checkpoint(checkpoint, state):
             book.say(f"resumed at step {state.step}")
         before, begun, saved_at = state.seconds, time.monotonic(), time.monotonic()

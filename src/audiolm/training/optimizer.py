@@ -55,8 +55,8 @@ class OptimizationConfig(Configuration):
         """Linear warm-up over the first updates, then a cosine down to `final_fraction`."""
         rise = min(1.0, (step + 1) / self.warm_up) if self.warm_up else 1.0
         cosine = 0.5 * (1 + math.cos(math.pi * progress))
-        return self.learning_rate * rise * (
-            self.final_fraction + (1 - self.final_fraction) * cosine
+        return (
+            self.learning_rate * rise * (self.final_fraction + (1 - self.final_fraction) * cosine)
         )
 
 
@@ -85,7 +85,7 @@ class AveragedWeights:
     def update(self, network: nn.Module, step: int) -> None:
         """Move the average towards `network` after update number `step` (from 0)."""
         decay = min(self.decay, (1 + step) / (10 + step)) if self.decay else 0.0
-        averages = list(self.network.parameters())
+        averages: list[torch.Tensor] = list(self.network.parameters())
         torch._foreach_lerp_(averages, list(network.parameters()), 1 - decay)
         for mine, theirs in zip(self.network.buffers(), network.buffers(), strict=True):
             mine.copy_(theirs)

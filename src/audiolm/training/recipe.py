@@ -19,18 +19,17 @@ from pathlib import Path
 from typing import Any, get_args
 
 import torch
-from torch import nn
 from tqdm import tqdm
 
 from audiolm._version import __version__
+from audiolm.audio.files import replacing
 from audiolm.codec import Codec
 from audiolm.configuration import Configuration
 from audiolm.data.corpus import Corpus, open_corpus, split_held_out
-from audiolm.audio.files import replacing
 from audiolm.data.tokens import TokenStore
 from audiolm.errors import ConfigurationError, TrainingError
-from audiolm.part import Part
 from audiolm.model_folder import load_part, save_part
+from audiolm.part import Part
 from audiolm.semantic import SemanticTokenizer
 from audiolm.semantic.w2v_bert import W2vBert
 from audiolm.training import distributed
@@ -284,9 +283,7 @@ class Workshop:
         return self._recordings
 
     def _train(self, task: Task, folder: Path) -> dict[str, float]:
-        outcome: Outcome = train(
-            task, folder, self.device, self.world, quiet=self.request.quiet
-        )
+        outcome: Outcome = train(task, folder, self.device, self.world, quiet=self.request.quiet)
         part = task.export(outcome.averaged)
         if part is not None:
             self._keep(f"stage_{task.name}" if task.name in self.preset.stages else task.name, part)
@@ -331,15 +328,14 @@ class Workshop:
     def _settings(self, name: StepName) -> dict[str, Any]:
         """What may not change between two sittings of one step."""
         training, preset = self.preset.training, self.preset
-        chosen: dict[str, Configuration | None] = {
-            "codec": {"network": preset.codec, "training": training.codec},
-            "w2v_bert": {"network": preset.w2v_bert, "training": training.w2v_bert},
-            "clustering": {"training": training.clustering},
-            "tokens": {"training": training.tokens},
-        }.get(
-            name,
-            {"network": preset.stages.get(name), "training": training.stages.get(name)},
-        )
+        steps: dict[str, tuple[Configuration | None, Configuration | None]] = {
+            "codec": (preset.codec, training.codec),
+            "w2v_bert": (preset.w2v_bert, training.w2v_bert),
+            "clustering": (None, training.clustering),
+            "tokens": (None, training.tokens),
+        }
+        network, how = steps.get(name, (preset.stages.get(name), training.stages.get(name)))
+        chosen = {"network": network, "training": how}
         return {key: value.model_dump(mode="json") for key, value in chosen.items() if value}
 
     def _budget(self, config: OptimizationConfig) -> OptimizationConfig:
@@ -379,7 +375,10 @@ class _Bar:
 
     def __init__(self, name: str, quiet: bool) -> None:
         self._bar: Any = tqdm(
-            total=100.0, desc=name, disable=quiet, file=sys.stderr,
+            total=100.0,
+            desc=name,
+            disable=quiet,
+            file=sys.stderr,
             bar_format="{desc} {percentage:5.1f}%|{bar}| {elapsed}<{remaining}",
         )
 
@@ -412,7 +411,9 @@ def _refuse_other_settings(path: Path, settings: dict[str, Any], name: str) -> N
 def _flat(data: Any, prefix: str = "") -> dict[str, Any]:
     if not isinstance(data, dict):
         return {prefix[:-1]: data}
-    return {k: v for name, value in data.items() for k, v in _flat(value, f"{prefix}{name}.").items()}
+    return {
+        k: v for name, value in data.items() for k, v in _flat(value, f"{prefix}{name}.").items()
+    }
 
 
 def _free_name(folder: Path) -> Path:
@@ -428,7 +429,11 @@ def made_by() -> str:
     try:
         commit = subprocess.run(
             ["git", "rev-parse", "--short=12", "HEAD"],
-            cwd=here, capture_output=True, text=True, check=True, timeout=5,
+            cwd=here,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=5,
         ).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return f"audiolm {__version__}"

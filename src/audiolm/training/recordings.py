@@ -21,9 +21,7 @@ class Recordings:
     On a GPU a packed corpus lies there as a whole (115 MB an hour), so that a batch costs nothing.
     """
 
-    def __init__(
-        self, store: Waveforms, device: torch.device, world: World, seed: int
-    ) -> None:
+    def __init__(self, store: Waveforms, device: torch.device, world: World, seed: int) -> None:
         self.store = store
         self.device = device
         self.world = world
@@ -79,8 +77,10 @@ class Recordings:
     def fixed_batch(self, seconds: float, count: int) -> tuple[Waveform, Lengths]:
         """The same crops every time, spread over all recordings."""
         crop = round(seconds * SAMPLE_RATE)
-        chosen = [i * len(self) // count for i in range(count)] if len(self) > count else range(
-            len(self)
+        chosen = (
+            [i * len(self) // count for i in range(count)]
+            if len(self) > count
+            else range(len(self))
         )
         draws = [(i, max(0, self.store.length(i) - crop) // 2) for i in chosen]
         return self._crops(draws, crop)

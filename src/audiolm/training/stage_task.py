@@ -10,10 +10,10 @@ from pydantic import Field
 from torch import nn
 
 from audiolm.configuration import Configuration
-from audiolm.data.batches import CropSampler, Draw
+from audiolm.data.batches import CropSampler, Draw, token_batch
 from audiolm.data.tokens import TokenStore
 from audiolm.shapes import SAMPLE_RATE, SEMANTIC_HOP
-from audiolm.stages import Stage, StageConfig, Streams
+from audiolm.stages import Layout, Stage, StageConfig, Streams
 from audiolm.training.optimizer import OptimizationConfig
 from audiolm.training.task import Loss, Validation
 
@@ -61,15 +61,13 @@ class StageTask:
         """Crops of tokens: semantic ids (B, S) and codes (B, Q, F), padded with -1 at the end."""
         if self._sampler is None:
             size, lengths = self.optimization.batch_size, self.train.lengths()
-            self._sampler = CropSampler(
-                lengths, self.steps, size, self.seed, rank, self.world_size
-            )
+            self._sampler = CropSampler(lengths, self.steps, size, self.seed, rank, self.world_size)
         return self._streams(self.train, self._sampler.draw(step))
 
     def loss(self, network: str, batch: Any, progress: float) -> Loss:
         """Mean cross-entropy of the predicted tokens, in nats; bits by kind for the log."""
         result = self.networks[network](batch)
-        bits = {f"bits {kind}": nats / math.log(2) for kind, nats in result.per_kind.items()}
+        bits = {f"bits {kind}": nats / math.log(2) for kind, nats in result.kinds.items()}
         return Loss(result.loss, bits)
 
     def validate(self, averaged: nn.Module) -> Validation:
@@ -78,9 +76,10 @@ class StageTask:
         tokens: dict[str, int] = defaultdict(int)
         for draws in self._held_out_draws():
             result = averaged(self._streams(self.held_out, draws))
-            for kind, value in result.per_kind.items():
-                nats[kind] += float(value) * result.kind_tokens[kind]
-                tokens[kind] += result.kind_tokens[kind]
+            for kind, value in result.kinds.items():
+                count = int(result.tokens) // len(result.kinds)  # every frame has all its levels
+                nats[kind] += float(value) * count
+                tokens[kind] += count
         loss = sum(nats.values()) / max(1, sum(tokens.values()))
         unigram = self.unigram_bits()
         figures = {"loss": loss, "bits": loss / math.log(2), "unigram bits": unigram}
@@ -116,7 +115,7 @@ class StageTask:
     def _frequencies(self, store: TokenStore) -> dict[int, torch.Tensor]:
         """How often each id of each predicted kind comes; kind 0 is semantic, q is level q."""
         layout = self.config.layout
-        kinds = Stage.predicted_kinds(layout)
+        kinds = Layout(layout).kinds
         counts = {
             kind: torch.zeros(layout.codebook_size if kind else layout.clusters, dtype=torch.double)
             for kind in kinds
@@ -143,13 +142,8 @@ class StageTask:
         return [draws[i : i + size] for i in range(0, len(draws), size)]
 
     def _streams(self, store: TokenStore, draws: Sequence[Draw]) -> Streams:
-        crops = [store.crop(index, start, self.steps) for index, start in draws]
-        semantic = torch.stack([_there(ids) for ids, _ in crops])  # (B, S)
-        codes = torch.stack([_there(codes) for _, codes in crops])  # (B, Q, F)
-        ended = torch.tensor([start + self.steps >= store.steps(index) for index, start in draws])
-        return Streams(semantic.to(self.device), codes.to(self.device), ended.to(self.device))
-
-
-def _there(tokens: torch.Tensor | None) -> torch.Tensor:
-    assert tokens is not None  # `TokenStore.require` has made sure of both kinds of token
-    return tokens
+        crops = token_batch(store, draws, self.steps)
+        assert crops.semantic is not None
+        assert crops.codes is not None  # `TokenStore.require` has made sure of both kinds
+        device = self.device
+        return Streams(crops.semantic.to(device), crops.codes.to(device), crops.ended.to(device))

@@ -72,6 +72,7 @@ class W2vBertTask:
         result: W2vBertLoss = averaged(waveform, None, lengths, progress=1.0)
         figures = {name: float(value) for name, value in _scalars(result).items()}
         alarms = []
+        assert isinstance(averaged, W2vBert)
         entries = averaged.config.quantizer.entries
         if figures["perplexity"] < 0.02 * entries:
             alarms.append(

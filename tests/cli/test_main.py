@@ -1,0 +1,116 @@
+"""The command as a whole: help, exit codes, one line for whatever goes wrong."""
+
+import importlib.util
+import subprocess
+import sys
+
+import click
+import pytest
+
+from audiolm._version import __version__
+from audiolm.cli import main as cli
+from audiolm.errors import AudioError
+
+COMMON = ("--model", "--seed", "--temperature", "--top-k", "--top-p", "--device", "--threads")
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"]])
+def test_help_lists_every_verb(audiolm, arguments):
+    answer = audiolm(*arguments)
+    assert answer.code == 0
+    assert answer.err == ""
+    for verb, (_, says) in cli.VERBS.items():
+        assert f"{verb} " in answer.out
+        assert says in answer.out
+
+
+def test_version(audiolm):
+    assert audiolm("--version").out == f"audiolm {__version__}\n"
+
+
+@pytest.mark.parametrize("verb", [verb for verb in cli.VERBS if verb != "train"])
+def test_every_verb_takes_the_common_options(audiolm, verb):
+    answer = audiolm(verb, "--help")
+    assert answer.code == 0
+    for option in (*COMMON, "--quiet", "--json"):
+        assert option in answer.out
+
+
+@pytest.mark.parametrize("verb", cli.VERBS)
+def test_every_verb_has_a_module(verb):
+    assert importlib.util.find_spec(cli.VERBS[verb][0].partition(":")[0])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["sing"], "No such command 'sing'; see audiolm --help"),
+        (["continue"], "Missing argument 'PROMPT'; see audiolm continue --help"),
+        (["continue", "a.wav"], "Missing option '-o'"),
+        (["generate", "-o", "a.wav", "--loud"], "No such option"),
+        (["generate", "-o", "a.wav", "--seed", "-1"], "Invalid value for '--seed'"),
+        (["generate", "-o", "a.wav", "--temperature", "1,2"], "not three numbers like 0.6,0.8,0.6"),
+        (["generate", "-o", "a.wav", "--device", "abacus"], "Invalid value for '--device'"),
+        (["continue", "a.wav", "-o", "b.wav", "--baseline", "none"], "'--baseline'"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_2(audiolm, arguments, says):
+    answer = audiolm(*arguments)
+    assert answer.code == 2
+    assert answer.out == ""
+    assert answer.err.startswith("audiolm: ")
+    assert answer.err.count("\n") == 1
+    assert says in answer.err.replace(" '-o' / '--out'", " '-o'")
+
+
+def failing(error: BaseException) -> click.Command:
+    @click.command("fail")
+    def command() -> None:
+        raise error
+
+    return command
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "says"),
+    [
+        (AudioError("a.wav: is\nbroken"), 2, "audiolm: a.wav: is broken\n"),
+        (KeyboardInterrupt(), 130, "audiolm: interrupted\n"),
+        (
+            ZeroDivisionError("division\nby zero"),
+            1,
+            "audiolm: ZeroDivisionError: division; a fault",
+        ),
+    ],
+)
+def test_whatever_is_raised_becomes_one_line_and_a_code(audiolm, monkeypatch, error, code, says):
+    monkeypatch.setattr(cli.Verbs, "get_command", lambda *_: failing(error))
+    answer = audiolm("info")
+    assert answer.code == code
+    assert answer.err.lstrip().startswith(says)
+    assert answer.err.strip().count("\n") == 0
+    assert "Traceback" not in answer.err
+
+
+def test_a_traceback_is_shown_when_asked(audiolm, monkeypatch):
+    monkeypatch.setattr(cli.Verbs, "get_command", lambda *_: failing(ZeroDivisionError("oh")))
+    monkeypatch.setenv("AUDIOLM_TRACEBACK", "1")
+    answer = audiolm("info")
+    assert answer.code == 1
+    assert "Traceback" in answer.err
+
+
+def test_the_process_exits_with_the_code(tmp_path):
+    command = [
+        sys.executable,
+        "-c",
+        "import sys; from audiolm.cli.main import main; sys.exit(main())",
+    ]
+    missing = tmp_path / "nothing.wav"
+    answer = subprocess.run(
+        [*command, "continue", missing, "-o", tmp_path / "out.wav"], capture_output=True, text=True
+    )
+    assert answer.returncode == 2
+    assert answer.stdout == ""
+    assert answer.stderr.startswith(f"audiolm: {missing}: there is no such file")
+    assert answer.stderr.count("\n") == 1

@@ -1,0 +1,307 @@
+import csv
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
+
+from audiolm.data.corpus import Corpus, Recording, open_corpus, split_held_out
+from audiolm.errors import CorpusError
+
+
+def put(path, seconds=0.2, sample_rate=16_000):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    samples = 0.1 * np.sin(np.arange(round(seconds * sample_rate)))
+    soundfile.write(path, samples, sample_rate)
+    return path
+
+
+# Folders
+
+
+def test_plain_folder_is_searched_to_the_bottom(tmp_path):
+    put(tmp_path / "b.flac", 0.5)
+    put(tmp_path / "deep" / "er" / "a.wav", 0.25, sample_rate=44_100)
+    put(tmp_path / "LOUD.WAV", 0.2)
+    (tmp_path / "notes.txt").write_text("no recording")
+    corpus = open_corpus(tmp_path)
+    assert corpus.name == tmp_path.name
+    assert corpus.skipped == []
+    assert [r.id for r in corpus.recordings] == ["LOUD", "b", "deep/er/a"]
+    assert [r.seconds for r in corpus.recordings] == pytest.approx([0.2, 0.5, 0.25])
+    assert corpus.seconds == pytest.approx(0.95)
+    assert corpus.speakers == []
+    assert all(r.path.exists() and r.split is None for r in corpus.recordings)
+
+
+def test_hidden_files_are_left_out(tmp_path):
+    put(tmp_path / "a.wav")
+    put(tmp_path / "._a.wav")
+    put(tmp_path / ".cache" / "b.wav")
+    assert [r.id for r in open_corpus(tmp_path).recordings] == ["a"]
+
+
+def test_links_are_followed_but_not_round_in_circles(tmp_path):
+    put(tmp_path / "elsewhere" / "a.wav")
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "link").symlink_to(tmp_path / "elsewhere")
+    (root / "circle").symlink_to(root)
+    assert [r.id for r in open_corpus(root).recordings] == ["link/a"]
+
+
+def test_ids_are_unique_where_only_the_suffix_differs(tmp_path):
+    for name in ("a.wav", "a.flac", "b.wav", "a.flac.wav"):
+        put(tmp_path / name)
+    ids = [r.id for r in open_corpus(tmp_path).recordings]
+    assert sorted(ids) == ["a.flac", "a.flac.wav", "a.wav", "b"]
+
+
+def test_ids_do_not_depend_on_what_else_is_there(tmp_path):
+    put(tmp_path / "one" / "a.wav")
+    before = open_corpus(tmp_path).recordings[0].id
+    put(tmp_path / "another" / "a.wav")
+    assert before in {r.id for r in open_corpus(tmp_path).recordings}
+
+
+def test_unreadable_files_are_skipped_and_listed(tmp_path):
+    put(tmp_path / "good.wav")
+    (tmp_path / "text.wav").write_text("no recording")
+    cut = put(tmp_path / "cut.wav")
+    cut.write_bytes(cut.read_bytes()[:1000])
+    corpus = open_corpus(tmp_path)
+    assert [r.id for r in corpus.recordings] == ["good"]
+    assert [path.name for path, _ in corpus.skipped] == ["cut.wav", "text.wav"]
+    assert "cut off" in corpus.skipped[0][1] and "no recording" in corpus.skipped[1][1]
+
+
+def test_librispeech(corpus_folder):
+    corpus = open_corpus(corpus_folder(5, layout="librispeech", speakers=3, seconds=0.2))
+    assert [(r.id, r.speaker) for r in corpus.recordings] == [
+        ("100/1/100-1-0000", "100"),
+        ("100/1/100-1-0003", "100"),
+        ("101/1/101-1-0001", "101"),
+        ("101/1/101-1-0004", "101"),
+        ("102/1/102-1-0002", "102"),
+    ]
+    assert corpus.speakers == ["100", "101", "102"]
+
+
+def test_one_chapter_of_librispeech_still_knows_its_speaker(corpus_folder):
+    root = corpus_folder(2, layout="librispeech", speakers=1, seconds=0.2)
+    assert open_corpus(root / "100" / "1").speakers == ["100"]
+
+
+def test_splits_of_librispeech(tmp_path):
+    put(tmp_path / "train-clean-100" / "19" / "198" / "19-198-0000.flac")
+    put(tmp_path / "dev-other" / "84" / "121" / "84-121-0000.flac")
+    put(tmp_path / "test-clean" / "61" / "70" / "61-70-0000.flac")
+    splits = {r.speaker: r.split for r in open_corpus(tmp_path).recordings}
+    assert splits == {"19": "train", "84": "dev", "61": "test"}
+
+
+def test_libri_light(tmp_path):
+    path = put(tmp_path / "small" / "100" / "sea_fairies_64kb" / "01_sea_fairies.flac")
+    path.with_suffix(".json").write_text("{}")
+    assert open_corpus(tmp_path).speakers == ["100"]
+
+
+def test_folders_that_happen_to_be_three_deep_are_no_speakers(tmp_path):
+    put(tmp_path / "100" / "1" / "take.wav")
+    put(tmp_path / "songs" / "album" / "songs-album.wav")
+    assert open_corpus(tmp_path).speakers == []
+
+
+# MAESTRO
+
+
+def maestro(root, rows):
+    for name, _ in rows:
+        put(root / name)
+    with (root / "maestro-v3.0.0.csv").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["canonical_composer", "split", "year", "audio_filename", "duration"])
+        table.writerows(["Anon", split, 2004, name, 0.2] for name, split in rows)
+
+
+def test_maestro(tmp_path):
+    maestro(tmp_path, [("2004/a.wav", "train"), ("2004/b.wav", "validation"), ("c.wav", "test")])
+    put(tmp_path / "2004" / "not-in-the-table.wav")
+    (tmp_path / "2004" / "a.wav").unlink()
+    corpus = open_corpus(tmp_path)
+    assert [(r.id, r.split) for r in corpus.recordings] == [("2004/b", "dev"), ("c", "test")]
+    assert [path.name for path, _ in corpus.skipped] == ["a.wav"]
+
+
+def test_maestro_with_a_table_of_something_else(tmp_path):
+    put(tmp_path / "a.wav")
+    (tmp_path / "maestro-v3.0.0.csv").write_text("name,part\na.wav,train\n")
+    with pytest.raises(CorpusError, match=r"maestro-v3\.0\.0\.csv: no column .*'audio_filename'"):
+        open_corpus(tmp_path)
+
+
+# Manifests of lhotse
+
+
+def lhotse_recordings(folder):
+    lhotse = pytest.importorskip("lhotse")
+    paths = [put(folder / "a.wav", 0.5), put(folder / "b.flac", 0.75)]
+    return lhotse, [lhotse.Recording.from_file(path) for path in paths]
+
+
+@pytest.mark.parametrize("name", ["recordings.jsonl", "recordings.jsonl.gz"])
+def test_lhotse_recordings(tmp_path, name):
+    lhotse, recordings = lhotse_recordings(tmp_path)
+    lhotse.RecordingSet.from_recordings(recordings).to_file(tmp_path / name)
+    corpus = open_corpus(tmp_path / name)
+    assert [(r.id, r.seconds) for r in corpus.recordings] == [("a", 0.5), ("b", 0.75)]
+
+
+def test_lhotse_cuts_give_whole_recordings_once_with_their_speaker(tmp_path):
+    lhotse, recordings = lhotse_recordings(tmp_path)
+    said = [
+        lhotse.SupervisionSegment(f"s{i}", recording.id, 0.0, 0.4, speaker=f"speaker {i}")
+        for i, recording in enumerate(recordings)
+    ]
+    cuts = lhotse.CutSet.from_manifests(
+        lhotse.RecordingSet.from_recordings(recordings),
+        lhotse.SupervisionSet.from_segments(said),
+    )
+    windows = cuts.cut_into_windows(0.3)
+    windows.to_file(tmp_path / "cuts.jsonl.gz")
+    corpus = open_corpus(tmp_path / "cuts.jsonl.gz")
+    assert [(r.id, r.seconds, r.speaker) for r in corpus.recordings] == [
+        ("a", 0.5, "speaker 0"),
+        ("b", 0.75, "speaker 1"),
+    ]
+
+
+def test_lhotse_paths_beside_the_manifest(tmp_path):
+    lhotse, recordings = lhotse_recordings(tmp_path)
+    manifest = lhotse.RecordingSet.from_recordings(recordings)
+    manifest.with_path_prefix("").to_file(tmp_path / "recordings.jsonl")
+    text = (tmp_path / "recordings.jsonl").read_text().replace(f"{tmp_path}/", "")
+    (tmp_path / "recordings.jsonl").write_text(text)
+    assert len(open_corpus(tmp_path / "recordings.jsonl")) == 2
+
+
+def test_lhotse_is_asked_for_where_it_is_missing(tmp_path, monkeypatch):
+    (tmp_path / "cuts.jsonl").write_text("{}\n")
+    monkeypatch.setitem(sys.modules, "lhotse", None)
+    with pytest.raises(CorpusError, match=r"cuts\.jsonl: .*pip install audiolm\[lhotse\]"):
+        open_corpus(tmp_path / "cuts.jsonl")
+
+
+@pytest.mark.parametrize("line", ["no json", json.dumps({"id": "a", "path": "a.wav"})])
+def test_jsonl_that_is_no_manifest(tmp_path, line):
+    pytest.importorskip("lhotse")
+    (tmp_path / "some.jsonl").write_text(line + "\n")
+    with pytest.raises(CorpusError, match=r"some\.jsonl: is no manifest"):
+        open_corpus(tmp_path / "some.jsonl")
+
+
+# What is no corpus
+
+
+def test_missing_folder(tmp_path):
+    with pytest.raises(CorpusError, match=r"none: there is no such folder; check the path"):
+        open_corpus(tmp_path / "none")
+
+
+def test_a_single_file(tmp_path):
+    with pytest.raises(CorpusError, match=r"a\.wav: is a single file; name the folder"):
+        open_corpus(put(tmp_path / "a.wav"))
+
+
+def test_no_recordings(tmp_path):
+    (tmp_path / "a.m4a").write_bytes(b"x")
+    with pytest.raises(CorpusError, match=r"no recordings in it; files that end in \.wav, \.flac"):
+        open_corpus(tmp_path)
+
+
+def test_no_recording_that_can_be_read(tmp_path):
+    (tmp_path / "a.wav").write_text("x")
+    with pytest.raises(
+        CorpusError, match=r"none of its 1 files can be read; the first is .*a\.wav"
+    ):
+        open_corpus(tmp_path)
+
+
+# Holding out
+
+
+def made_up(speakers, each=4, split=None):
+    return Corpus(
+        "made up",
+        Path("/nowhere"),
+        [
+            Recording(f"{speaker}-{n}", Path("x"), 1.0 + n, speaker, split)
+            for speaker in speakers
+            for n in range(each)
+        ],
+    )
+
+
+@given(st.integers(2, 30), st.floats(0.01, 0.9), st.integers(0, 2**32))
+def test_no_speaker_is_on_both_sides(count, fraction, seed):
+    corpus = made_up([f"speaker {i}" for i in range(count)])
+    train, held = split_held_out(corpus, fraction, seed)
+    assert train.speakers and held.speakers
+    assert not set(train.speakers) & set(held.speakers)
+    assert {r.id for r in train.recordings + held.recordings} == {r.id for r in corpus.recordings}
+    assert {r.split for r in train.recordings} == {"train"}
+    assert {r.split for r in held.recordings} == {"dev"}
+    one = corpus.seconds / count
+    wanted = min(max(fraction * corpus.seconds, one), corpus.seconds - one)
+    assert abs(held.seconds - wanted) <= one / 2 + 1e-6
+
+
+def test_held_out_is_the_same_every_time_and_another_with_another_seed():
+    corpus = made_up([str(i) for i in range(20)])
+    choices = [split_held_out(corpus, 0.2, seed)[1].speakers for seed in (0, 0, 1)]
+    assert choices[0] == choices[1] != choices[2]
+
+
+def test_another_order_of_files_holds_out_the_same():
+    corpus = made_up([str(i) for i in range(20)])
+    turned = replace(corpus, recordings=corpus.recordings[::-1])
+    assert split_held_out(corpus, 0.2)[1].speakers == split_held_out(turned, 0.2)[1].speakers
+
+
+def test_recordings_are_held_out_where_no_speaker_is_known():
+    train, held = split_held_out(made_up([None], each=10), 0.2)
+    assert len(train) + len(held) == 10 and len(held) >= 1
+
+
+def test_a_single_recording_is_trained_on():
+    train, held = split_held_out(made_up([None], each=1), 0.5)
+    assert (len(train), len(held)) == (1, 0)
+
+
+def test_nothing_is_held_out_if_nothing_is_asked_for():
+    train, held = split_held_out(made_up(["a", "b"]), 0.0)
+    assert (len(train), len(held)) == (8, 0)
+
+
+def test_published_splits_hold():
+    published = [("a", "train"), ("b", "dev"), ("c", "test"), ("d", None)]
+    parts = [r for name, split in published for r in made_up([name], split=split).recordings]
+    train, held = split_held_out(replace(made_up([]), recordings=parts), 0.5)
+    assert (train.speakers, held.speakers) == (["a", "d"], ["b"])
+
+
+def test_published_test_is_never_trained_on_even_without_a_dev():
+    parts = made_up(["a", "b"], split="train").recordings + made_up(["c"], split="test").recordings
+    train, held = split_held_out(replace(made_up([]), recordings=parts), 0.5)
+    assert set(train.speakers) | set(held.speakers) == {"a", "b"}
+
+
+@pytest.mark.parametrize("fraction", [-0.1, 1.0, float("nan")])
+def test_fractions_that_cannot_be(fraction):
+    with pytest.raises(CorpusError, match="cannot hold out"):
+        split_held_out(made_up(["a", "b"]), fraction)

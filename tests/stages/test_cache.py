@@ -1,0 +1,40 @@
+import pytest
+import torch
+
+from audiolm.stages.cache import CachedDecoder
+from audiolm.stages.layout import PAD
+from stages.tiny_stages import KINDS, random_streams, tiny
+
+STEPS = 5
+
+
+def compare(stage, flat, known, weights=None):
+    """The largest difference between cached steps and the whole sequence at once."""
+    rows, place = torch.arange(len(known)), torch.arange(flat.ids.shape[1])
+    whole = stage.transformer(flat.ids, flat.companions)
+    beginnings = flat.ids.masked_fill(place >= known[:, None], PAD)[:, : int(known.max())]
+    companions = flat.companions[:, : int(known.max())]
+    decoder = CachedDecoder(stage.transformer, len(known), int(known.max()) + STEPS, weights)
+    worst = (decoder.prefill(beginnings, companions) - whole[rows, known - 1]).abs().max()
+    for step in range(STEPS):
+        here = known + step
+        hidden = decoder.step(flat.ids[rows, here], flat.companions[rows, here])
+        worst = torch.maximum(worst, (hidden - whole[rows, here]).abs().max())
+    return float(worst)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("known", [[7], [7, 7], [2, 9, 6], [1, 1]])
+@pytest.mark.parametrize(("kind", "conditioning"), KINDS)
+def test_cached_steps_equal_the_whole_sequence(kind, conditioning, known):
+    stage = tiny(kind, conditioning, remove_repeats=False)
+    flat = stage.layout.flatten(random_streams(len(known), 30))
+    assert compare(stage, flat, torch.tensor(known)) < 1e-5
+
+
+@torch.no_grad()
+def test_half_precision_weights_change_little():
+    stage = tiny("coarse", "aligned")
+    flat = stage.layout.flatten(random_streams(2, 30))
+    difference = compare(stage, flat, torch.tensor([4, 6]), torch.float16)
+    assert 0 < difference < 0.02

@@ -52,17 +52,13 @@ def override(data: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, A
     for assignment in assignments:
         path, equals, text = assignment.partition("=")
         if not equals or not path:
-            raise ConfigurationError(
-                f"--set {assignment}: write it as key=value, e.g. codec.levels=8"
-            )
+            raise ConfigurationError(f"--set {assignment}: write it as key=value, e.g. seed=1")
         node = result
         *parents, last = path.strip().split(".")
         for step in parents:
             child = node.setdefault(step, {})
             if not isinstance(child, dict):
-                raise ConfigurationError(
-                    f"--set {assignment}: {step} is a value, not a group of keys"
-                )
+                raise ConfigurationError(f"--set {assignment}: {step} is a value, not a group")
             node = child
         try:
             node[last] = yaml.safe_load(text)

@@ -36,7 +36,7 @@ class Part(nn.Module):
 
 
 def fingerprint(config: dict[str, Any], weights: dict[str, Tensor]) -> str:
-    """SHA-256 over a configuration (JSON types) and weights, independent of device and float width."""
+    """SHA-256 over a configuration (JSON types) and weights, whatever their device and width."""
     digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode())
     for name in sorted(weights):
         tensor = weights[name].detach().cpu()

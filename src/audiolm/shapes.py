@@ -1,8 +1,8 @@
 """The axes of every tensor in this package, and names for the tensors that cross its contracts.
 
-    B batch          T samples            F codec frames (320 samples)   S semantic steps (640 samples)
-    Q levels         N codebook size      K clusters                     D width
-    L flat sequence  V vocabulary         H heads
+    B batch    T samples          F codec frames (320 samples)   S semantic steps (640 samples)
+    Q levels   N codebook size    K clusters    D width
+    L flat sequence    V vocabulary    H heads
 
 The aliases are jaxtyping annotations: documentation for readers and type checkers, checked at run
 time in the tests (`tests/conftest.py` installs the import hook).

@@ -111,8 +111,14 @@ def test_pitch_is_multiplied_and_formants_stay(factor: float):
     assert pitch_of(waveform) == pytest.approx(150, rel=0.02)
     assert pitch_of(out) == pytest.approx(150 * factor, rel=0.03)
     assert centroid_of(out) == pytest.approx(centroid_of(waveform), rel=0.1)
-    # Bins of one harmonic that turned apart would cancel each other.
-    assert float(out.norm() / waveform.norm()) == pytest.approx(1, abs=0.3)
+
+
+@pytest.mark.parametrize("speaker", [0, 1, 2])
+def test_harmonics_that_glide_do_not_cancel(speech_like, speaker: int):
+    """Bins of one harmonic that turned apart would take a third of the level (0.56 to 0.68)."""
+    waveform = torch.from_numpy(speech_like(2.0, speaker=speaker))[None]
+    out = change_voice(waveform, torch.ones(1), torch.tensor([0.8]))
+    assert 0.75 < float(out.norm() / waveform.norm()) < 1.25
 
 
 @pytest.mark.parametrize("factor", [0.85, 1.18])

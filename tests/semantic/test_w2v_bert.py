@@ -124,6 +124,18 @@ def test_one_target_for_all_is_no_way_out():
     assert float(accuracy) == 0
 
 
+def test_clusters_that_are_the_same_are_no_distractors():
+    config = W2vBertConfig.model_validate(
+        TINY.model_dump() | {"quantizer": {"kind": "clusters", "entries": 12, "width": 8}}
+    )
+    masked, vectors = torch.ones(1, 30, dtype=torch.bool), noise(1, 30, 4)
+    ids = torch.zeros(1, 30, 1).long()
+    for wrong, expected in ((ids, 0.0), (torch.arange(30).view(1, 30, 1), None)):
+        same = Quantized(vectors, wrong, torch.ones(1, 30, 1, 1))
+        loss = float(contrastive_loss(noise(1, 30, 4, seed=2), same, masked, config)[0])
+        assert loss == pytest.approx(expected) if expected is not None else loss > 0.5
+
+
 def test_diversity_is_zero_when_all_entries_are_used_alike():
     real = torch.tensor([[True, True, True, False]])
     alike = torch.full((1, 4, 2, 5), 0.2)
@@ -239,6 +251,7 @@ def test_one_seed_gives_one_loss():
     [
         {},
         {"quantizer": {"groups": 2, "entries": 6, "width": 8}},
+        {"quantizer": {"kind": "clusters", "entries": 6, "width": 8}},
         {"masking": {"start_probability": 0.1, "span": 3, "replacement": "learnt"}},
     ],
 )

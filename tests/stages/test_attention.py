@@ -48,6 +48,12 @@ def test_attention_and_all_gradients_equal_the_plain_formula(monkeypatch, block)
         torch.testing.assert_close(a.grad, b.grad)
 
 
+def test_the_fused_kernel_is_given_the_same_formula():
+    bias = position_bias()
+    expected = reference.attention(*inputs(6), bias.by_distance(6))
+    torch.testing.assert_close(attention._fused(*inputs(6), bias(6)), expected)
+
+
 def test_bias_belongs_to_the_distance_and_hides_the_future():
     bias = position_bias()
     table, square = bias.by_distance(7), bias(7)

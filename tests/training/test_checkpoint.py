@@ -62,7 +62,7 @@ def test_a_full_disk_leaves_the_old_checkpoint(tmp_path: Path, monkeypatch) -> N
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(TrainingError, match="disk is full.*make room"):
+    with pytest.raises(TrainingError, match=r"disk is full.*make room"):
         save_checkpoint(path, state())
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]

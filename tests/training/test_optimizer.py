@@ -1,5 +1,7 @@
 """Schedules, averaged weights, and which parameters decay."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from torch import nn
@@ -12,7 +14,7 @@ def test_learning_rate_rises_then_falls_to_the_final_fraction() -> None:
     rates = [config.learning_rate_at(step, config.progress(step, 0)) for step in range(101)]
     assert rates[0] == pytest.approx(0.2, rel=1e-3)
     assert max(rates) == rates[9] == pytest.approx(2.0, rel=0.03)
-    assert all(a > b for a, b in zip(rates[9:], rates[10:], strict=False))
+    assert all(a > b for a, b in pairwise(rates[9:]))
     assert rates[100] == pytest.approx(0.2)
 
 

@@ -17,7 +17,7 @@ def optimization(**changes: Any) -> OptimizationConfig:
 
 @dataclass
 class Line:
-    """Fit y = sum(x); an optional opponent learns the opposite, to see that turns are kept apart."""
+    """Fit y = sum(x); an optional opponent shows whether turns are kept apart."""
 
     optimization: OptimizationConfig = field(default_factory=optimization)
     name: str = "line"

@@ -10,27 +10,17 @@ import click
 
 @click.command("train")
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--out", "out", type=click.Path(path_type=Path), required=True, help="Model folder.")
-@click.option(
-    "--preset", "preset_name", default="small", show_default=True, help="Preset or YAML file."
-)
-@click.option(
-    "--minutes", type=click.FloatRange(min=0, min_open=True), help="Time for the steps taken."
-)
-@click.option(
-    "--only", default="", help="Steps to take: codec, w2v_bert, clustering, tokens, semantic, …"
-)
-@click.option(
-    "--restart", is_flag=True, help="Begin the chosen steps anew; their old state is renamed."
-)
-@click.option("--validation", help="Folder of recordings to validate on, never trained on.")
-@click.option(
-    "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Override a setting."
-)
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Model folder.")
+@click.option("--preset", "preset_name", default="small", show_default=True, help="Name or file.")
+@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Time in all.")
+@click.option("--only", default="", metavar="PART,...", help="Only these steps of the recipe.")
+@click.option("--restart", is_flag=True, help="Begin these steps anew; the old state is renamed.")
+@click.option("--validation", metavar="FOLDER", help="Recordings to judge by, not trained on.")
+@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="A setting.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads.")
 @click.option("--seed", type=int, help="Seed of everything random.")
-@click.option("--quiet", is_flag=True, help="No progress bar.")
+@click.option("--quiet", is_flag=True, help="No progress, no notes.")
 @click.option("--json", "as_json", is_flag=True, help="A summary as one JSON object on stdout.")
 def train(
     folder: Path,
@@ -82,7 +72,5 @@ def train(
         raise
     if as_json:
         click.echo(json.dumps(summary))
-    else:
-        click.echo(
-            f"{out}: trained; hear it with `audiolm continue PROMPT -o OUT --model {out}`", err=True
-        )
+    elif not quiet:
+        click.echo(f"{out}: trained; hear it with: audiolm continue PROMPT -o OUT --model {out}")

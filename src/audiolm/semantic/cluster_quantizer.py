@@ -76,7 +76,8 @@ class ClusterQuantizer(nn.Module):
 
     def _nearest(self, x: Tensor) -> Tensor:
         half = self.centroids.square().sum(1) / 2
-        return torch.addmm(half, x, self.centroids.T, alpha=-1).argmin(1)
+        nearest: Tensor = torch.addmm(half, x, self.centroids.T, alpha=-1).argmin(1)
+        return nearest
 
     @torch.no_grad()
     def _follow(self, x: Tensor) -> None:

@@ -241,7 +241,9 @@ class W2vBert(nn.Module):
 
         contrastive = diversity = right = seen.new_zeros((), dtype=torch.float32)
         if self.quantizer is not None:
-            quantized = self._quantize(clean, seen, noisy is None, lengths, real, progress, generator)
+            quantized = self._quantize(
+                clean, seen, noisy is None, lengths, real, progress, generator
+            )
             contrastive, right = contrastive_loss(
                 self.context(context), quantized, masked, config, generator
             )

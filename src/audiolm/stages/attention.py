@@ -70,6 +70,11 @@ def attend(
     if query.device.type == "cpu":
         blockwise: Tensor = CausalAttention.apply(query, key, value, bias)  # type: ignore[no-untyped-call]
         return blockwise
+    return _fused(query, key, value, bias)
+
+
+def _fused(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
+    """`attend` by the kernel that takes a mask, and gives its gradient, where there is one."""
     with sdpa_kernel([SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]):
         mask = bias.to(query.dtype)[None]
         return F.scaled_dot_product_attention(query, key, value, attn_mask=mask)

@@ -63,7 +63,7 @@ class CachedDecoder:
         )
         """Keys and values (layers, 2, B * H, capacity, D / H)."""
         self.bias = transformer.bias.by_distance(capacity).flip(-1)[None]
-        """(1, H, capacity) the last entry is for a query's own position, the one before for ..."""
+        """(1, H, capacity) by key; the last entry is for the query's own position, distance 0."""
         self.before_start: Tensor | None = None
         """(B, 1, capacity) -inf at what lies before a row's START; None if all rows begin alike."""
 

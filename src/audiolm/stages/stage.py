@@ -95,7 +95,7 @@ class Stage(Part):
             raise AudioLMError(f"{self._name}: the streams hold no token to predict")
         return StageLoss(
             loss=torch.stack(nats).sum() / sum(tokens),
-            tokens=torch.tensor(sum(tokens)),
+            tokens=torch.tensor(sum(tokens), device=flat.ids.device),
             correct=torch.stack(correct).sum(),
             kinds=kinds,
         )

@@ -54,7 +54,7 @@ class TrainingState:
 
 
 def save_checkpoint(path: Path, state: TrainingState) -> None:
-    """Write a checkpoint whole or not at all: the one before it stays until the new one is complete.
+    """Write a checkpoint whole or not at all: the one before stays until the new one is complete.
 
     Raises:
         TrainingError: when the disk is full or the folder cannot be written.
@@ -86,8 +86,9 @@ def load_checkpoint(path: Path, state: TrainingState) -> bool:
         state.load_state_dict(saved)
         state.networks.to(device)
     except Exception as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise TrainingError(
-            f"{path}: not a checkpoint of this training ({' '.join(str(error).split())[:200] or type(error).__name__}); "
+            f"{path}: not a checkpoint of this training ({reason}); "
             "give --restart to begin again, or another --out"
         ) from error
     return True

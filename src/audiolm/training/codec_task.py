@@ -43,7 +43,7 @@ class CodecTraining(Configuration):
     feature_weight: float = Field(default=2.0, ge=0)
     """Weight of the distance in the discriminators' features."""
     adversarial_from: float = Field(default=0.3, ge=0, le=1)
-    """Progress at which the discriminators start, once the spectrum is learnt; 1 leaves them out."""
+    """Progress at which the discriminators start, the spectrum being learnt; 1 leaves them out."""
     discriminators: DiscriminatorConfig = DiscriminatorConfig()
     """The opponents."""
 

@@ -40,7 +40,7 @@ def train(task: Task, folder: Path, device: torch.device, world: World, *, quiet
     """Train `task` to the end of its budget, from its last checkpoint in `folder` if there is one.
 
     Raises:
-        TrainingError: a loss that is not finite (the batch is kept beside the log); no room on disk.
+        TrainingError: a loss that is not finite (its batch is kept beside the log); a full disk.
         KeyboardInterrupt: on Ctrl-C or SIGTERM, after a checkpoint was written.
     """
     config = task.optimization

@@ -411,9 +411,8 @@ def _refuse_other_settings(path: Path, settings: dict[str, Any], name: str) -> N
 def _flat(data: Any, prefix: str = "") -> dict[str, Any]:
     if not isinstance(data, dict):
         return {prefix[:-1]: data}
-    return {
-        k: v for name, value in data.items() for k, v in _flat(value, f"{prefix}{name}.").items()
-    }
+    parts = (_flat(value, f"{prefix}{name}.") for name, value in data.items())
+    return {key: value for part in parts for key, value in part.items()}
 
 
 def _free_name(folder: Path) -> Path:

@@ -71,7 +71,7 @@ class StageTask:
         return Loss(result.loss, bits)
 
     def validate(self, averaged: nn.Module) -> Validation:
-        """Bits per token on held-out crops, beside what the tokens' frequencies alone would give."""
+        """Bits per token on held-out crops, beside what the frequencies of ids alone would give."""
         nats: dict[str, float] = defaultdict(float)
         tokens: dict[str, int] = defaultdict(int)
         for draws in self._held_out_draws():

@@ -1,4 +1,4 @@
-"""Training the network whose activations become semantic tokens (w2v-BERT; paper, section III-A)."""
+"""Training the network whose activations become semantic tokens (w2v-BERT; paper, III-A)."""
 
 import math
 from dataclasses import fields
@@ -17,7 +17,7 @@ from audiolm.training.task import Loss, Validation
 
 
 class W2vBertTraining(Configuration):
-    """How w2v-BERT is trained: the network hears a perturbed crop, its targets come from the clean."""
+    """How w2v-BERT is trained: the network hears a perturbed crop, its targets are the clean."""
 
     optimization: OptimizationConfig = OptimizationConfig(batch_size=16)
     """The optimizer, and how long."""

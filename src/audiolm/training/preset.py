@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import yaml
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from audiolm.codec import CodecConfig
 from audiolm.configuration import Configuration, override, parse
@@ -72,6 +72,34 @@ class Preset(Configuration):
     """How `--minutes` is divided among the steps; only the ratios count."""
     seed: int = 0
     """Of everything random in training."""
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Self:
+        """The ids that one part makes are those that another reads."""
+        quantizer, clusters = self.codec.quantizer, self.training.clustering.clusters
+        for name, stage in self.stages.items():
+            layout = stage.layout
+            if layout.kind in ("semantic", "coarse") and layout.clusters != clusters:
+                raise ValueError(
+                    f"stages.{name}.layout.clusters is {layout.clusters}, but "
+                    f"training.clustering.clusters is {clusters}; make them equal"
+                )
+            if layout.kind != "semantic" and layout.codebook_size != quantizer.codebook_size:
+                raise ValueError(
+                    f"stages.{name}.layout.codebook_size is {layout.codebook_size}, but "
+                    f"codec.quantizer.codebook_size is {quantizer.codebook_size}; make them equal"
+                )
+            if layout.kind == "fine" and layout.levels != quantizer.levels:
+                raise ValueError(
+                    f"stages.{name}.layout.levels is {layout.levels}, but "
+                    f"codec.quantizer.levels is {quantizer.levels}; make them equal"
+                )
+        if self.training.clustering.layer > self.w2v_bert.conformer.layers:
+            raise ValueError(
+                f"training.clustering.layer is {self.training.clustering.layer}, but w2v_bert has "
+                f"{self.w2v_bert.conformer.layers} layers; choose one of them"
+            )
+        return self
 
 
 def preset_names() -> list[str]:

@@ -1,0 +1,151 @@
+"""What every part of `audiolm evaluate` is given, what it gives back, and the table of the parts.
+
+A part is one table of the paper: a function `evaluate(request) -> PartResult` in a module of its
+own. It knows nothing of the other parts, nor of how reports are written. Its protocol version goes
+up whenever its figures are no longer comparable with earlier ones.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from audiolm.evaluation.options import EvaluationConfig
+
+if TYPE_CHECKING:
+    from audiolm.model import AudioLM
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One number of a report, with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+    count: int
+    """Items that the value is taken over: tokens, utterances, pairs, raters' answers."""
+    unit: str
+    """Of value, low and high: `%`, `dB`, `MOS`, `bits/token`; empty for a plain number."""
+    note: str = ""
+    """What a reader must know to compare it with another, in a few words."""
+    paper: float | None = None
+    """The paper's figure, in the same unit, where there is one."""
+
+
+Cell = str | int | float | Figure | None
+"""What stands in a table; None is printed as a dash."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the report, the way a paper would print it."""
+
+    title: str
+    columns: list[str]
+    rows: list[list[Cell]]
+    """One cell per column in each."""
+    note: str = ""
+    """Printed below it."""
+
+
+@dataclass(frozen=True)
+class PartResult:
+    """What one part found."""
+
+    figures: dict[str, Figure]
+    """By a stable name such as `within.semantic`: lower case, words joined by `_` and `.`."""
+    tables: list[Table] = field(default_factory=list)
+    plots: list[Path] = field(default_factory=list)
+    """PNG or SVG files in the part's folder, which the report takes in."""
+    conditions: dict[str, str] = field(default_factory=dict)
+    """What the figures depend on: choices of protocol, versions, the recordings' quality."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a part is asked for."""
+
+    model: "AudioLM"
+    data: Path
+    """The folder that `--data` names. A part looks in it for the layout that it needs."""
+    out: Path
+    """A folder of this part alone, which exists: plots and what else it makes go there."""
+    limit: int | None
+    """At most so many items of the part's own kind (utterances, speakers, pairs); None: all."""
+    seed: int
+    progress: Callable[[float], None]
+    """Is told which share of the part is done, 0 to 1."""
+    options: EvaluationConfig = field(default_factory=EvaluationConfig)
+
+
+class Skipped(Exception):  # noqa: N818 - nothing went wrong
+    """A part cannot be measured for want of data or of an extra.
+
+    Args:
+        reason: what is missing.
+        remedy: how to get it: a command, an address, an option.
+    """
+
+    def __init__(self, reason: str, remedy: str) -> None:
+        super().__init__(f"{reason}; {remedy}")
+        self.reason = reason
+        self.remedy = remedy
+
+
+class Evaluate(Protocol):
+    """The function of a part.
+
+    Raises:
+        Skipped: for want of data or of an extra.
+        AudioLMError: the data is there and cannot be used.
+    """
+
+    def __call__(self, request: Request) -> PartResult: ...
+
+
+@dataclass(frozen=True)
+class Part:
+    """An entry of the table of parts."""
+
+    name: str
+    function: str
+    """`module:function`, imported when the part is asked for."""
+    version: int
+    """Of its protocol."""
+    title: str
+    paper: str
+    """Where the paper has it."""
+
+    def load(self) -> Evaluate:
+        """Import the part's function."""
+        module, _, name = self.function.partition(":")
+        function: Evaluate = getattr(import_module(module), name)
+        return function
+
+
+def _part(name: str, version: int, title: str, paper: str, module: str = "") -> tuple[str, Part]:
+    function = f"audiolm.evaluation.{module or name}:evaluate"
+    return name, Part(name, function, version, title, paper)
+
+
+PARTS: dict[str, Part] = dict(
+    [
+        _part("abx", 1, "Phonetic ABX of tokens and features", "Table I, Fig. 3"),
+        _part("reconstruction", 1, "Quality of the codec", "Table I"),
+        _part("content", 1, "What a recogniser understands", "Table II"),
+        _part("speaker", 1, "Whose voice it is", "Table III"),
+        _part("probes", 1, "Words and sentences: sWUGGY, sBLIMP", "Table IV, Fig. 3"),
+        _part("continuation", 1, "Continuations of prompts", "IV-F, IV-B"),
+        _part("detection", 1, "Telling synthetic from real", "IV-H"),
+        _part("listening", 1, "Listening tests", "IV-G, IV-I"),
+    ]
+)
+"""Every part by name, in the order of a report."""
+
+
+def options_of(name: str, options: EvaluationConfig) -> dict[str, Any]:
+    """The section of the options that the part `name` depends on, as plain data."""
+    section = getattr(options, name, None)
+    return {} if section is None else section.model_dump(mode="json")

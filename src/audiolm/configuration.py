@@ -31,15 +31,17 @@ def parse(cls: type[C], data: Mapping[str, Any], where: str) -> C:
     except ValidationError as error:
         problem = error.errors()[0]
         steps = [str(step) for step in problem["loc"]]
-        key = ".".join(steps) or "(the whole)"
+        key = ".".join(steps)
         if problem["type"] == "extra_forbidden":
             known = sorted(_keys(cls))
             near = difflib.get_close_matches(steps[-1], known, n=1, cutoff=0.0)
             hint = f"did you mean {near[0]}?" if near else "remove it"
             raise ConfigurationError(f"{where}: unknown key {key}; {hint}") from None
-        raise ConfigurationError(
-            f"{where}: {key}: {problem['msg']}; got {problem['input']!r}"
-        ) from None
+        if problem["type"] == "value_error":  # a check of ours, which says everything
+            trouble = problem["msg"].removeprefix("Value error, ")
+        else:
+            trouble = f"{problem['msg']}; got {problem['input']!r}"
+        raise ConfigurationError(": ".join(part for part in (where, key, trouble) if part)) from None
 
 
 def override(data: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from audiolm.evaluation.options import EvaluationConfig
@@ -149,3 +150,18 @@ def options_of(name: str, options: EvaluationConfig) -> dict[str, Any]:
     """The section of the options that the part `name` depends on, as plain data."""
     section = getattr(options, name, None)
     return {} if section is None else section.model_dump(mode="json")
+
+
+def extra(module: str) -> ModuleType:
+    """A module that comes with an extra.
+
+    Raises:
+        Skipped: where it is not installed.
+    """
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise Skipped(
+            f"{module.partition('.')[0]} is not installed ({error})",
+            "pip install 'audiolm[evaluate]'",
+        ) from None

@@ -54,16 +54,20 @@ class ClusterQuantizer(nn.Module):
         self.out = nn.Linear(size, width)
 
     def forward(
-        self, mel: Float[Tensor, "B frames bins"], real: FlatMask
+        self,
+        mel: Float[Tensor, "B frames bins"],
+        real: FlatMask,
+        generator: torch.Generator | None = None,
     ) -> tuple[Features, SemanticIds]:
         """Log-mel frames (B, 4 S, bins) to vectors (B, S, width) and ids (B, S).
 
-        In training mode the clusters follow the steps that are `real`.
+        In training mode the clusters follow the steps that are `real`; those that are begun or
+        revived are drawn by `generator`, torch's global one when None.
         """
         with torch.autocast(mel.device.type, enabled=False):
             x = self._cepstra(mel.float(), real)  # (B, S, 4 * CEPSTRA)
             if self.training:
-                self._follow(x[real])
+                self._follow(x[real], generator)
             x = x / self.spread
             ids = self._nearest(x.flatten(0, 1)).view(x.shape[:2])
             return self.out(self.centroids[ids]), ids
@@ -80,14 +84,13 @@ class ClusterQuantizer(nn.Module):
         return nearest
 
     @torch.no_grad()
-    def _follow(self, x: Tensor) -> None:
+    def _follow(self, x: Tensor, generator: torch.Generator | None) -> None:
         """Move the clusters towards steps (n, 4 * CEPSTRA), and unused ones onto some of them."""
         entries = len(self.centroids)
         if not bool(self.started):
             self.spread.copy_(_of_first_rank(x.std(0).clamp(min=1e-3)))
             x = x / self.spread
-            chosen = torch.randint(len(x), (entries,), device="cpu").to(x.device)
-            self.centroids.copy_(_of_first_rank(x[chosen]))
+            self.centroids.copy_(_of_first_rank(_drawn(x, entries, generator)))
             for _ in range(FIRST_ROUNDS):
                 counts, sums = self._totals(x)
                 mean = sums / counts.clamp(min=1)[:, None]
@@ -102,8 +105,7 @@ class ClusterQuantizer(nn.Module):
         step = ((1 - DECAY) * counts / self.counts.clamp(min=1e-6)).clamp(max=1)[:, None]
         self.centroids.lerp_(sums / counts.clamp(min=1)[:, None], step)
         unused = self.counts < UNUSED * self.counts.mean()
-        chosen = torch.randint(len(x), (entries,), device="cpu").to(x.device)
-        drawn = _of_first_rank(x[chosen])
+        drawn = _of_first_rank(_drawn(x, entries, generator))
         self.centroids.copy_(torch.where(unused[:, None], drawn, self.centroids))
         self.counts.copy_(torch.where(unused, self.counts.mean(), self.counts))
 
@@ -121,6 +123,13 @@ class ClusterQuantizer(nn.Module):
 def one_hot(ids: SemanticIds, entries: int) -> Float[Tensor, "B S 1 V"]:
     """Each id as a distribution, for the diversity of their use."""
     return F.one_hot(ids, entries).float()[:, :, None]
+
+
+def _drawn(x: Tensor, count: int, generator: torch.Generator | None) -> Tensor:
+    """Some of the vectors (n, d), with repetition: (count, d)."""
+    device = generator.device if generator is not None else torch.device("cpu")
+    chosen = torch.randint(len(x), (count,), generator=generator, device=device)
+    return x[chosen.to(x.device)]
 
 
 def _of_first_rank(tensor: Tensor) -> Tensor:

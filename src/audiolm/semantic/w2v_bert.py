@@ -19,25 +19,8 @@ from audiolm.configuration import Configuration
 from audiolm.errors import ConfigurationError
 from audiolm.semantic.cluster_quantizer import ClusterQuantizer, one_hot
 from audiolm.semantic.conformer import Conformer, ConformerConfig, full_lengths
+from audiolm.semantic.gumbel_quantizer import GumbelQuantizer, Quantized, QuantizerConfig
 from audiolm.shapes import Features, FlatMask, Lengths, SemanticIds, Waveform
-
-
-class QuantizerConfig(Configuration):
-    """The learnt codebook that makes the targets."""
-
-    kind: Literal["gumbel", "clusters"] = "gumbel"
-    """How entries are chosen: by Gumbel softmax over the network's own features, as w2v-BERT, or as
-    online k-means clusters of cepstra, which little data cannot make collapse."""
-    groups: int = Field(default=1, gt=0)
-    """Codebooks side by side; an id of each is chosen and their vectors are joined."""
-    entries: int = Field(default=1024, gt=1)
-    """V, vectors in each codebook."""
-    width: int = Field(default=256, gt=0)
-    """Width of the joined vector, and of the space where vectors are compared."""
-    hottest: float = Field(default=2.0, gt=0)
-    """Gumbel temperature at the beginning of training."""
-    coldest: float = Field(default=0.5, gt=0)
-    """Gumbel temperature at the end of training, reached exponentially."""
 
 
 class MaskingConfig(Configuration):
@@ -72,6 +55,9 @@ class W2vBertConfig(Configuration):
     """Weight, within the contrastive loss, of the use of the whole codebook."""
     masked_prediction_weight: float = Field(default=1.0, ge=0)
     """Weight of the masked-prediction loss."""
+    unmasked_weight: float = Field(default=0.0, ge=0)
+    """Weight of naming the ids of steps that were not hidden, as in HuBERT: where the network hears
+    a perturbed waveform, it learns from these to hear the clean one. 0 in w2v-BERT."""
     external_targets: int = Field(default=0, ge=0)
     """Clusters of an earlier round whose ids masked prediction is to name, as in HuBERT, instead of
     the codebook's; 0 for none."""
@@ -119,60 +105,6 @@ class W2vBertLoss:
     """Distinct target ids in the batch (mean over groups)."""
     masked_steps: Tensor
     """Steps the losses are means of."""
-
-
-@dataclass(frozen=True)
-class Quantized:
-    """The codebook's answer for each step."""
-
-    vectors: Tensor  # (B, S, quantizer.width)
-    ids: Tensor  # (B, S, groups)
-    probabilities: Tensor  # (B, S, groups, V), without Gumbel noise
-
-
-class GumbelQuantizer(nn.Module):
-    """Chooses a codebook entry for each step, and lets the gradient through (straight-through)."""
-
-    def __init__(self, config: QuantizerConfig, width: int) -> None:
-        super().__init__()
-        self.config = config
-        self.score = nn.Linear(width, config.groups * config.entries)
-        self.codebook = nn.Parameter(
-            torch.empty(config.groups, config.entries, config.width // config.groups)
-        )
-        self.out = nn.Linear(config.width, config.width)
-        # Entries point in different directions from the first step on. Scores (of inputs of unit
-        # variance) spread by 3: enough to choose, and not so much that the softmax is saturated
-        # and the diversity loss, without a gradient, watches a few entries take over.
-        nn.init.normal_(self.score.weight, std=3 * width**-0.5)
-        nn.init.zeros_(self.score.bias)
-        nn.init.normal_(self.codebook)
-
-    def forward(
-        self, x: Features, real: FlatMask, progress: float, generator: torch.Generator | None
-    ) -> Quantized:
-        """Quantize (B, S, D); `progress` from 0 to 1 cools the choice. Runs in float32.
-
-        Each dimension is first scaled to zero mean and unit variance over the batch's `real` steps:
-        else what all steps share decides the scores, and few entries are ever chosen.
-        """
-        config = self.config
-        with torch.autocast(x.device.type, enabled=False):
-            steps = x.float()[real]  # (n, D)
-            variance, mean = torch.var_mean(steps, dim=0, correction=0)
-            x = (x.float() - mean) / (variance + 1e-5).sqrt()
-            scores = self.score(x).unflatten(-1, (config.groups, config.entries))
-            temperature = config.hottest * (config.coldest / config.hottest) ** progress
-            chances = scores  # (B, S, groups, V)
-            if self.training:
-                uniform = torch.rand(scores.shape, generator=generator, device=scores.device)
-                gumbel = -(-uniform.clamp(1e-10, 1 - 1e-7).log()).log()
-                chances = (scores + gumbel) / temperature
-            soft = chances.softmax(dim=-1)
-            hard = F.one_hot(chances.argmax(dim=-1), config.entries).to(soft.dtype)
-            choice = hard + soft - soft.detach()
-            vectors = torch.einsum("bsgv,gvd->bsgd", choice, self.codebook).flatten(2)
-            return Quantized(self.out(vectors), scores.argmax(dim=-1), scores.softmax(dim=-1))
 
 
 class W2vBert(nn.Module):
@@ -254,10 +186,16 @@ class W2vBert(nn.Module):
         asked = masked & (ids >= 0).all(dim=-1)
         logits = self.head(predicted)  # (B, S, groups, V)
         prediction, named = prediction_loss(logits, ids, asked)
+        total = (
+            config.contrastive_weight * (contrastive + config.diversity_weight * diversity)
+            + config.masked_prediction_weight * prediction
+        )
+        if config.unmasked_weight:
+            heard = real & ~masked & (ids >= 0).all(dim=-1)
+            total = total + config.unmasked_weight * prediction_loss(logits, ids, heard)[0]
         perplexity, used = usage(ids[real], logits.shape[-1])
         return W2vBertLoss(
-            loss=config.contrastive_weight * (contrastive + config.diversity_weight * diversity)
-            + config.masked_prediction_weight * prediction,
+            loss=total,
             contrastive=contrastive.detach(),
             diversity=diversity.detach(),
             masked_prediction=prediction.detach(),
@@ -281,7 +219,7 @@ class W2vBert(nn.Module):
         """The targets of the clean waveform."""
         if isinstance(self.quantizer, ClusterQuantizer):
             spectra = self.conformer.subsampling.spectra(clean, lengths)
-            vectors, ids = self.quantizer(spectra, real)
+            vectors, ids = self.quantizer(spectra, real, generator)
             chances = one_hot(ids, self.config.quantizer.entries)
             return Quantized(vectors, ids[..., None], chances)
         assert self.quantizer is not None

@@ -14,6 +14,8 @@ from torch import nn
 
 from audiolm.audio.files import replacing
 from audiolm.errors import TrainingError
+from audiolm.training import distributed
+from audiolm.training.distributed import World
 from audiolm.training.optimizer import AveragedWeights
 
 
@@ -26,18 +28,23 @@ class TrainingState:
     averaged: AveragedWeights
     step: int = 0
     seconds: float = 0.0
+    world: World = World()
 
     def state_dict(self) -> dict[str, Any]:
-        """All of it, as tensors and plain values."""
-        cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+        """All of it, as tensors and plain values; every rank has to ask for it at once."""
+        device = next(self.networks.parameters()).device
+        cuda = device.type == "cuda"
+        generators = distributed.gather(torch.get_rng_state(), self.world, device)
         return {
             "networks": self.networks.state_dict(),
             "optimizers": {name: o.state_dict() for name, o in self.optimizers.items()},
             "averaged": self.averaged.network.state_dict(),
             "step": self.step,
             "seconds": self.seconds,
-            "generator": torch.get_rng_state(),
-            "cuda_generators": cuda,
+            "generator": torch.stack(generators),  # (ranks, bytes)
+            "cuda_generators": (
+                distributed.gather(torch.cuda.get_rng_state(), self.world, device) if cuda else []
+            ),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -48,21 +55,31 @@ class TrainingState:
         self.averaged.network.load_state_dict(state["averaged"])
         self.step = state["step"]
         self.seconds = state["seconds"]
-        torch.set_rng_state(state["generator"])
-        if state["cuda_generators"] and torch.cuda.is_available():
-            torch.cuda.set_rng_state_all(state["cuda_generators"])
+        # More ranks than there were: the new ones go on with the generators they were started with.
+        rank, size = self.world.rank, len(torch.get_rng_state())
+        generators = state["generator"].reshape(-1, size)
+        if rank < len(generators):
+            torch.set_rng_state(generators[rank])
+        cuda = next(self.networks.parameters()).device.type == "cuda"
+        if cuda and rank < len(state["cuda_generators"]):
+            torch.cuda.set_rng_state(state["cuda_generators"][rank])
 
 
 def save_checkpoint(path: Path, state: TrainingState) -> None:
     """Write a checkpoint whole or not at all: the one before stays until the new one is complete.
 
+    Every rank calls this, and the first one writes.
+
     Raises:
         TrainingError: when the disk is full or the folder cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    content = state.state_dict()
+    if not state.world.writes:
+        return
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as draft:
-            torch.save(state.state_dict(), draft)
+            torch.save(content, draft)
     except (OSError, RuntimeError) as error:
         full = getattr(error, "errno", None) == errno.ENOSPC or "PytorchStreamWriter" in str(error)
         cause = "the disk is full" if full else str(error)

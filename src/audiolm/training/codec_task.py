@@ -109,11 +109,14 @@ class CodecTask:
     def validate(self, averaged: nn.Module) -> Validation:
         """Reconstruct held-out crops with all levels; count the codes that are used."""
         assert isinstance(averaged, Codec)
-        waveform, _ = self.held_out.fixed_batch(seconds=3.0, count=32)  # (B, T)
+        waveform, lengths = self.held_out.fixed_batch(seconds=3.0, count=32)  # (B, T), (B,)
         codes = averaged.encode(waveform)  # (B, Q, F)
+        frames = torch.arange(codes.shape[2], device=codes.device)
+        real = frames * averaged.hop < lengths[:, None]  # (B, F): silence behind the end uses one id
         rebuilt = averaged.decode(codes)[:, : waveform.shape[1]].float()
         coarse = averaged.decode(codes[:, : max(1, averaged.levels // 3)])
-        perplexity = code_perplexity(codes, averaged.codebook_size)  # (Q,)
+        used = codes.transpose(0, 1)[:, real]  # (Q, n)
+        perplexity = code_perplexity(used, averaged.codebook_size)  # (Q,)
         figures = {
             "loss": float(self.mel_loss(rebuilt, waveform)),
             "si-sdr": float(si_sdr(rebuilt, waveform).mean()),
@@ -124,7 +127,7 @@ class CodecTask:
             f"level {q + 1} uses few of its {averaged.codebook_size} codes (perplexity {p:.0f}): "
             "raise codec.quantizer.revive_below or train with larger batches"
             for q, p in enumerate(perplexity)
-            if p < 0.02 * averaged.codebook_size
+            if p < max(1.5, 0.02 * averaged.codebook_size)
         ]
         audio = {"original": waveform[0], "all levels": rebuilt[0], "coarse levels": coarse[0]}
         return Validation(figures, audio, alarms)
@@ -136,9 +139,8 @@ class CodecTask:
 
 
 def code_perplexity(codes: Tensor, codebook_size: int) -> Tensor:
-    """exp of the entropy of each level's codes (B, Q, F), as (Q,): N when all are used alike."""
-    levels = codes.transpose(0, 1).flatten(1)  # (Q, B * F)
-    share = torch.stack([level.bincount(minlength=codebook_size) for level in levels]).float()
+    """exp of the entropy of each level's codes (Q, n), as (Q,): N when all are used alike."""
+    share = torch.stack([level.bincount(minlength=codebook_size) for level in codes]).float()
     share = share / share.sum(1, keepdim=True)
     return torch.exp(-(share * share.clamp_min(1e-12).log()).sum(1))
 

@@ -39,6 +39,8 @@ def join(device: torch.device) -> World:
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
         return World()
+    if device.type == "cuda":  # what is called "cuda" is another GPU in each process of a machine
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     if not dist.is_initialized():
         backend = "nccl" if device.type == "cuda" else "gloo"
         try:
@@ -81,6 +83,16 @@ def agree(value: float, world: World, device: torch.device) -> float:
     shared: Tensor = torch.tensor([value], dtype=torch.float64, device=device)
     dist.broadcast(shared, src=0)
     return float(shared)
+
+
+def gather(tensor: Tensor, world: World, device: torch.device) -> list[Tensor]:
+    """A small tensor of every rank, on the CPU, in the order of the ranks."""
+    if world.size == 1:
+        return [tensor]
+    mine = tensor.to(device)
+    all_of_them = [torch.empty_like(mine) for _ in range(world.size)]
+    dist.all_gather(all_of_them, mine)
+    return [one.cpu() for one in all_of_them]
 
 
 def wait(world: World) -> None:

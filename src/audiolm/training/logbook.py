@@ -35,7 +35,7 @@ class Logbook:
             total=100.0,
             desc=self.name,
             file=sys.stderr,
-            disable=self.quiet,
+            disable=True if self.quiet else None,  # None: where stderr is no terminal
             bar_format="{desc} {percentage:5.1f}%|{bar}| {elapsed}<{remaining} {postfix}",
         )
         return self
@@ -78,9 +78,14 @@ class Logbook:
                 self._board.add_image(f"{name}/spectrogram", _spectrogram(samples), step)
 
     def say(self, message: str) -> None:
-        """Tell the user, on a line of its own, on stderr."""
-        if self.writes:
+        """Tell the user, unless they want quiet, on a line of its own, on stderr."""
+        if not self.quiet:
             tqdm.write(f"{self.name}: {message}", file=sys.stderr)
+
+    def warn(self, message: str) -> None:
+        """Tell the user in any case."""
+        if self.writes:
+            tqdm.write(f"{self.name}: warning: {message}", file=sys.stderr)
 
 
 def _open_tensorboard(folder: Path) -> Any:

@@ -23,6 +23,8 @@ from audiolm.training.task import Task, Validation, keep_batch
 
 LOG_EVERY = 20
 """Steps between two lines of the log."""
+ALARMS_FROM = 1 / 3
+"""Progress from which a validation's alarms are said: before, nothing is learnt yet."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,8 @@ def train(task: Task, folder: Path, device: torch.device, world: World, *, quiet
         distributed.share_weights(network, world)
     first, kept = next(iter(networks.items()))
     optimizers = {name: build_optimizer(network, config) for name, network in networks.items()}
-    state = TrainingState(networks, optimizers, AveragedWeights(kept, config.ema_decay))
+    averaged = AveragedWeights(kept, config.ema_decay)
+    state = TrainingState(networks, optimizers, averaged, world=world)
     checkpoint = folder / "checkpoint.pt"
 
     with (
@@ -83,7 +86,7 @@ def train(task: Task, folder: Path, device: torch.device, world: World, *, quiet
                 distributed.average_gradients(network, world)
                 norm = nn.utils.clip_grad_norm_(network.parameters(), config.clip)
                 if not math.isfinite(float(norm)):
-                    _stop_for_nan(folder, state.step, name, batch)
+                    _stop_for_nan(folder, state.step, name, batch, world)
                 figures[f"gradient norm {name}"] = norm
                 for group in optimizers[name].param_groups:
                     group["lr"] = rate
@@ -99,11 +102,10 @@ def train(task: Task, folder: Path, device: torch.device, world: World, *, quiet
                 book.record("train", state.step, plain)
                 book.show(after, state.step, {"loss": plain["loss"], **plain})
             if _crosses(progress, after, config.validations) and after < 1 and world.writes:
-                _validate(task, state, book, device)
+                _validate(task, state, book, device, after)
+            due = after >= 1 or time.monotonic() - saved_at > config.checkpoint_seconds
             asked = bool(distributed.agree(float(stop.is_set()), world, device))
-            if world.writes and (
-                asked or time.monotonic() - saved_at > config.checkpoint_seconds or after >= 1
-            ):
+            if asked or distributed.agree(float(due), world, device):
                 save_checkpoint(checkpoint, state)
                 saved_at = time.monotonic()
             if asked:
@@ -111,12 +113,16 @@ def train(task: Task, folder: Path, device: torch.device, world: World, *, quiet
                 raise KeyboardInterrupt
             progress = after
 
-        validation = _validate(task, state, book, device)
+        validation = _validate(task, state, book, device, progress)
+        if distributed.agree(float(stop.is_set()), world, device):
+            raise KeyboardInterrupt
     distributed.wait(world)
     return Outcome(state.averaged.network, state.step, state.seconds, validation.figures)
 
 
-def _validate(task: Task, state: TrainingState, book: Logbook, device: torch.device) -> Validation:
+def _validate(
+    task: Task, state: TrainingState, book: Logbook, device: torch.device, progress: float
+) -> Validation:
     """Judge the averaged weights; training's random numbers go on as if nothing had happened."""
     devices = [device] if device.type == "cuda" else []
     with (
@@ -130,13 +136,15 @@ def _validate(task: Task, state: TrainingState, book: Logbook, device: torch.dev
     book.hear(state.step, validation.audio)
     summary = ", ".join(f"{name} {value:.4g}" for name, value in validation.figures.items())
     book.say(f"step {state.step}: validation {summary}")
-    for alarm in validation.alarms:
-        book.say(f"warning: {alarm}")
+    if progress >= ALARMS_FROM:
+        for alarm in validation.alarms:
+            book.warn(alarm)
     return validation
 
 
-def _stop_for_nan(folder: Path, step: int, network: str, batch: object) -> None:
-    path = folder / f"batch-of-step-{step}.pt"
+def _stop_for_nan(folder: Path, step: int, network: str, batch: object, world: World) -> None:
+    of_rank = "" if world.writes else f"-rank-{world.rank}"
+    path = folder / f"batch-of-step-{step}{of_rank}.pt"
     keep_batch(path, batch)
     raise TrainingError(
         f"{network}: the gradient of step {step} is not finite; its batch is kept in {path}: look "

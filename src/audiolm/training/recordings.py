@@ -26,7 +26,7 @@ class Recordings:
         self.device = device
         self.world = world
         self.seed = seed
-        self._samplers: dict[tuple[int, int], CropSampler] = {}
+        self._samplers: dict[tuple[int, int, int], CropSampler] = {}
         self._resident: Tensor | None = None
         if isinstance(store, WaveformStore) and device.type == "cuda":
             self._resident = store.as_tensor(device)
@@ -45,7 +45,8 @@ class Recordings:
         """Pack a corpus into `folder`, or read it from its files where `folder` is None."""
         if folder is None:
             return cls(DirectStore(corpus.recordings), device, world, seed)
-        with tqdm(desc="recordings", file=sys.stderr, disable=quiet, unit="file") as bar:
+        disable = True if quiet else None  # None: where stderr is no terminal
+        with tqdm(desc="recordings", file=sys.stderr, disable=disable, unit="file") as bar:
 
             def show(done: int, total: int) -> None:
                 bar.total = total
@@ -67,11 +68,11 @@ class Recordings:
     ) -> tuple[Waveform, Lengths]:
         """The crops of one step: waveforms (B, T) and how many samples of each are real (B,)."""
         crop = round(seconds * SAMPLE_RATE)
-        sampler = self._samplers.get((crop, batch_size))
+        sampler = self._samplers.get((crop, batch_size, rank))
         if sampler is None:
             lengths = [self.store.length(i) for i in range(len(self))]
             sampler = CropSampler(lengths, crop, batch_size, self.seed, rank, self.world.size)
-            self._samplers[crop, batch_size] = sampler
+            self._samplers[crop, batch_size, rank] = sampler
         return self._crops(sampler.draw(step), crop)
 
     def fixed_batch(self, seconds: float, count: int) -> tuple[Waveform, Lengths]:

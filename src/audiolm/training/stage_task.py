@@ -54,15 +54,17 @@ class StageTask:
         self.seed = seed
         self.steps = round(training.crop_seconds * SAMPLE_RATE / SEMANTIC_HOP)
         self.networks = nn.ModuleDict({name: Stage(config)})
-        self._sampler: CropSampler | None = None
+        self._samplers: dict[int, CropSampler] = {}  # by rank
         self._unigram: float | None = None
 
     def batch(self, step: int, rank: int) -> Streams:
         """Crops of tokens: semantic ids (B, S) and codes (B, Q, F), padded with -1 at the end."""
-        if self._sampler is None:
+        if rank not in self._samplers:
             size, lengths = self.optimization.batch_size, self.train.lengths()
-            self._sampler = CropSampler(lengths, self.steps, size, self.seed, rank, self.world_size)
-        return self._streams(self.train, self._sampler.draw(step))
+            self._samplers[rank] = CropSampler(
+                lengths, self.steps, size, self.seed, rank, self.world_size
+            )
+        return self._streams(self.train, self._samplers[rank].draw(step))
 
     def loss(self, network: str, batch: Any, progress: float) -> Loss:
         """Mean cross-entropy of the predicted tokens, in nats; bits by kind for the log."""

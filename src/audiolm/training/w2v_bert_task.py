@@ -4,6 +4,7 @@ import math
 from dataclasses import fields
 from typing import Any
 
+import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -55,7 +56,8 @@ class W2vBertTask:
         noisy = clean
         if self.augment is not None:
             generator = torch.Generator(clean.device)
-            generator.manual_seed(hash((self.seed, step, rank)) % 2**63)
+            key = np.random.SeedSequence((self.seed, step, rank))  # the same in every version
+            generator.manual_seed(int(key.generate_state(1, np.uint64)[0]))
             noisy = self.augment(clean, generator)
         return {"clean": clean, "noisy": noisy, "lengths": lengths}
 

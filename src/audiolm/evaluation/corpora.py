@@ -1,0 +1,262 @@
+"""Corpora for measuring, in the layouts that they are published in.
+
+LibriSpeech with its transcripts (`84-121123.trans.txt` beside the recordings of a chapter, or one
+`transcripts.txt` of lines `id TEXT`), item files of ABX, and ZeroResource 2021's pairs of words and
+of sentences. Recordings themselves are found by `audiolm.data.corpus.open_corpus`.
+"""
+
+import csv
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from audiolm.audio.files import READ_SUFFIXES
+from audiolm.data.corpus import Recording, open_corpus
+from audiolm.errors import CorpusError
+
+PUBLISHED_VALUE = "1"
+"""In the column `correct` of a gold file: this is a word, a grammatical sentence."""
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """A recording and, where it is known, what is said in it."""
+
+    recording: Recording
+    text: str | None
+
+    @property
+    def speaker(self) -> str:
+        """The speaker, or the recording itself where no speaker is known: what to resample."""
+        return self.recording.speaker or f"recording {self.recording.id}"
+
+
+@dataclass(frozen=True)
+class Item:
+    """One token of an ABX item file."""
+
+    file: str
+    """Stem of the recording's name."""
+    onset: float
+    """Seconds from the beginning of the recording."""
+    offset: float
+    phone: str
+    context: tuple[str, str]
+    """The phones before and after."""
+    speaker: str
+
+
+@dataclass(frozen=True)
+class ProbePair:
+    """Two recordings that differ in one thing: a word and a non-word, or two sentences."""
+
+    id: str
+    """Of the pair; the same for all voices that speak it."""
+    voice: str
+    good: Path
+    """The recording that a listener who knows the language expects."""
+    bad: Path
+    texts: tuple[str, str]
+    """What the two say."""
+    group: str
+    """In which row of the detailed table it counts: a band of frequency, a kind of sentence."""
+    in_vocabulary: bool | None = None
+    """Whether the word occurs in LibriSpeech; None for sentences."""
+
+
+def utterances(root: Path, *, held_out: bool = True) -> list[Utterance]:
+    """The recordings below `root` with their transcripts, sorted by id.
+
+    Args:
+        root: a folder in any layout that `open_corpus` understands.
+        held_out: leave out what a layout names as training data, unless there is nothing else.
+
+    Raises:
+        CorpusError: if there are no recordings.
+    """
+    recordings = open_corpus(root).recordings
+    if held_out:
+        recordings = [r for r in recordings if r.split != "train"] or recordings
+    texts = read_transcripts(root)
+    return [Utterance(r, texts.get(r.path.stem)) for r in recordings]
+
+
+def read_transcripts(root: Path) -> dict[str, str]:
+    """What is said in each recording, by the stem of its name; empty where nothing is known.
+
+    Raises:
+        CorpusError: if a line holds an id and no text.
+    """
+    texts: dict[str, str] = {}
+    for path in sorted([*root.rglob("*.trans.txt"), *root.rglob("transcripts.txt")]):
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+            name, _, text = line.strip().partition(" ")
+            if name and not text:
+                raise CorpusError(f"{path}: line {number} has no text after {name}; add it")
+            if name:
+                texts[name] = text.strip()
+    return texts
+
+
+def read_items(path: Path) -> list[Item]:
+    """The tokens of an ABX item file: `#file onset offset #phone prev-phone next-phone speaker`.
+
+    Raises:
+        CorpusError: if a line is not one, or there is none.
+    """
+    items = []
+    lines = path.read_text(encoding="utf-8").splitlines()
+    for number, line in enumerate(lines[1:], start=2):
+        if not line.strip():
+            continue
+        try:
+            file, onset, offset, phone, before, after, speaker = line.split()
+            item = Item(file, float(onset), float(offset), phone, (before, after), speaker)
+        except ValueError:
+            raise CorpusError(
+                f"{path}: line {number} is not 'file onset offset phone prev-phone next-phone "
+                f"speaker'; use an item file as Libri-Light publishes them"
+            ) from None
+        if not 0 <= item.onset < item.offset:
+            raise CorpusError(f"{path}: line {number} ends before it begins; correct its times")
+        items.append(item)
+    if not items:
+        raise CorpusError(f"{path}: there are no tokens in it; download the item file again")
+    return items
+
+
+def find_audio(stems: Iterable[str], folders: Sequence[Path], named_by: Path) -> dict[str, Path]:
+    """The recording of each stem, looked for below the folders.
+
+    Raises:
+        CorpusError: if one is not there, or there twice; `named_by` is the file that wants it.
+    """
+    wanted = set(stems)
+    found: dict[str, list[Path]] = defaultdict(list)
+    for folder in folders:
+        for path in folder.rglob("*"):
+            if path.stem in wanted and path.suffix.lower() in READ_SUFFIXES:
+                found[path.stem].append(path)
+        if wanted <= found.keys():
+            break
+    missing = sorted(wanted - found.keys())
+    if missing:
+        more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
+        raise CorpusError(
+            f"{named_by}: there is no recording of {missing[0]}{more} below "
+            f"{' or '.join(map(str, folders))}; put the recordings there"
+        )
+    for stem, paths in found.items():
+        if len(set(paths)) > 1:
+            raise CorpusError(
+                f"{named_by}: {stem} is both {paths[0]} and {paths[1]}; keep one of them"
+            )
+    return {stem: paths[0] for stem, paths in found.items()}
+
+
+def read_lexical(folder: Path) -> list[ProbePair]:
+    """sWUGGY's pairs from `lexical/dev`: words and non-words that sound alike.
+
+    The published `gold.csv` has columns id, filename, voice, frequency, word, phones, a length and
+    correct; non-words have no frequency. Pairs are of one id and one voice. A word is in the
+    vocabulary if its frequency in LibriSpeech is above zero.
+
+    Raises:
+        CorpusError: if columns, pairs or recordings are missing.
+    """
+    rows = _read_gold(folder / "gold.csv", ("id", "filename", "voice", "frequency", "word"))
+    pairs = []
+    for (id, voice), good, bad in _paired(rows, ("id", "voice"), folder / "gold.csv"):
+        try:
+            frequency = float(good["frequency"] or 0)
+        except ValueError:
+            raise CorpusError(
+                f"{folder / 'gold.csv'}: frequency {good['frequency']!r} of {good['filename']} is "
+                f"no number; download the file again"
+            ) from None
+        paths = (folder / f"{row['filename']}.wav" for row in (good, bad))
+        texts = (good["word"], bad["word"] or bad.get("phones", ""))
+        band = _frequency_band(frequency)
+        pairs.append(ProbePair(id, voice, *paths, texts, band, frequency > 0))
+    _check_recordings(pairs, folder)
+    return pairs
+
+
+def read_syntactic(folder: Path) -> list[ProbePair]:
+    """sBLIMP's pairs from `syntactic/dev`: a grammatical sentence and one that is not.
+
+    The published `gold.csv` has columns id, filename, voice, type, subtype, transcription and
+    correct. Pairs are of one type, subtype, id and voice.
+
+    Raises:
+        CorpusError: if columns, pairs or recordings are missing.
+    """
+    gold = folder / "gold.csv"
+    keys = ("type", "subtype", "id", "voice")
+    pairs = []
+    for key, good, bad in _paired(
+        _read_gold(gold, (*keys, "filename", "transcription")), keys, gold
+    ):
+        kind, subtype, id, voice = key
+        paths = (folder / f"{row['filename']}.wav" for row in (good, bad))
+        texts = (good["transcription"], bad["transcription"])
+        pairs.append(ProbePair(f"{kind} {subtype} {id}", voice, *paths, texts, kind))
+    _check_recordings(pairs, folder)
+    return pairs
+
+
+def _frequency_band(frequency: float) -> str:
+    """The bands of the challenge: how often the word occurs in LibriSpeech."""
+    for top, name in ((1, "out of vocabulary"), (5, "1-4"), (20, "5-19"), (100, "20-99")):
+        if frequency < top:
+            return name
+    return "100 or more"
+
+
+def _read_gold(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+    if not path.exists():
+        raise CorpusError(f"{path}: there is no such file; it lies beside the recordings")
+    with path.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        rows = [{key: value or "" for key, value in row.items() if key} for row in reader]
+        header = reader.fieldnames or []
+    lacking = [name for name in (*columns, "correct") if name not in header]
+    if lacking:
+        raise CorpusError(
+            f"{path}: there is no column {lacking[0]} (it has {', '.join(header) or 'none'}); "
+            f"use the gold file of ZeroResource 2021"
+        )
+    if not rows:
+        raise CorpusError(f"{path}: there are no rows in it; download it again")
+    return rows
+
+
+def _paired(
+    rows: list[dict[str, str]], keys: Sequence[str], path: Path
+) -> list[tuple[tuple[str, ...], dict[str, str], dict[str, str]]]:
+    """(key, correct row, wrong row) of every pair; a key with several of either pairs them all."""
+    groups: dict[tuple[str, ...], tuple[list[dict[str, str]], list[dict[str, str]]]] = {}
+    for row in rows:
+        key = tuple(row[name] for name in keys)
+        good, bad = groups.setdefault(key, ([], []))
+        (good if row["correct"] == PUBLISHED_VALUE else bad).append(row)
+    broken = [key for key, (good, bad) in groups.items() if not good or not bad]
+    if broken:
+        more = f", and so are {len(broken) - 1} more" if len(broken) > 1 else ""
+        what = " ".join(f"{name} {value}" for name, value in zip(keys, broken[0], strict=True))
+        raise CorpusError(
+            f"{path}: {what} is half a pair{more}; each needs a row with correct 1 and one with 0"
+        )
+    return [(key, g, b) for key, (good, bad) in groups.items() for g in good for b in bad]
+
+
+def _check_recordings(pairs: list[ProbePair], folder: Path) -> None:
+    there = {path.name for path in folder.iterdir()}
+    named = (path for pair in pairs for path in (pair.good, pair.bad))
+    missing = sorted({path.name for path in named if path.name not in there})
+    if missing:
+        raise CorpusError(
+            f"{folder / 'gold.csv'}: {len(missing)} recordings are missing, the first is "
+            f"{folder / missing[0]}; download them again"
+        )

@@ -175,10 +175,10 @@ def read_lexical(folder: Path) -> list[ProbePair]:
                 f"{folder / 'gold.csv'}: frequency {good['frequency']!r} of {good['filename']} is "
                 f"no number; download the file again"
             ) from None
-        paths = (folder / f"{row['filename']}.wav" for row in (good, bad))
+        first, second = _recordings(folder, good, bad)
         texts = (good["word"], bad["word"] or bad.get("phones", ""))
         band = _frequency_band(frequency)
-        pairs.append(ProbePair(id, voice, *paths, texts, band, frequency > 0))
+        pairs.append(ProbePair(id, voice, first, second, texts, band, frequency > 0))
     _check_recordings(pairs, folder)
     return pairs
 
@@ -194,14 +194,12 @@ def read_syntactic(folder: Path) -> list[ProbePair]:
     """
     gold = folder / "gold.csv"
     keys = ("type", "subtype", "id", "voice")
+    rows = _read_gold(gold, (*keys, "filename", "transcription"))
     pairs = []
-    for key, good, bad in _paired(
-        _read_gold(gold, (*keys, "filename", "transcription")), keys, gold
-    ):
-        kind, subtype, id, voice = key
-        paths = (folder / f"{row['filename']}.wav" for row in (good, bad))
+    for (kind, subtype, id, voice), good, bad in _paired(rows, keys, gold):
+        first, second = _recordings(folder, good, bad)
         texts = (good["transcription"], bad["transcription"])
-        pairs.append(ProbePair(f"{kind} {subtype} {id}", voice, *paths, texts, kind))
+        pairs.append(ProbePair(f"{kind} {subtype} {id}", voice, first, second, texts, kind))
     _check_recordings(pairs, folder)
     return pairs
 
@@ -249,6 +247,10 @@ def _paired(
             f"{path}: {what} is half a pair{more}; each needs a row with correct 1 and one with 0"
         )
     return [(key, g, b) for key, (good, bad) in groups.items() for g in good for b in bad]
+
+
+def _recordings(folder: Path, good: dict[str, str], bad: dict[str, str]) -> tuple[Path, Path]:
+    return folder / f"{good['filename']}.wav", folder / f"{bad['filename']}.wav"
 
 
 def _check_recordings(pairs: list[ProbePair], folder: Path) -> None:

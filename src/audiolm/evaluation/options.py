@@ -34,13 +34,51 @@ class AbxConfig(Configuration):
 class ReconstructionConfig(Configuration):
     """Quality of the codec (Table I)."""
 
+    levels: tuple[int, ...] = (1, 2, 3, 4, 8, 12)
+    """Levels of the codec that are decoded; those that it does not have are left out."""
+    opus: tuple[float, ...] = (6, 8, 12, 16, 24)
+    """Bitrates in kbit/s that the Opus encoder is asked for."""
+    visqol: Literal["auto", "speech", "audio"] = "auto"
+    """ViSQOL's mode: 16 kHz speech, or 48 kHz audio for music. `auto` takes audio for MAESTRO."""
+    recordings: int = Field(default=60, gt=0)
+    """Recordings that are measured at most, spread over the speakers; `--limit` lowers it."""
+    longest: float = Field(default=15.0, gt=0)
+    """Seconds of a recording that are measured at most."""
+    semantic_decoder_minutes: float = Field(default=10.0, ge=0)
+    """How long a decoder is trained on semantic tokens alone; 0 leaves it out."""
+
 
 class ContentConfig(Configuration):
     """Word and character errors (Table II)."""
 
+    recogniser: str = "pocketsphinx"
+    """`pocketsphinx`, or a local folder of a transformers Whisper, wav2vec2 or HuBERT-CTC."""
+    samples: int = Field(default=3, gt=0)
+    """Acoustic generations of each utterance."""
+    shortest: float = Field(default=4.0, ge=0)
+    """Seconds; shorter utterances are left out."""
+    longest: float = Field(default=10.0, gt=0)
+    """Seconds; longer utterances are left out."""
+
 
 class SpeakerConfig(Configuration):
     """Speaker classification (Table III)."""
+
+    held_out: float = Field(default=0.1, gt=0, lt=1)
+    """Share of each speaker's recordings that the classifier is not trained on."""
+    training_speakers: bool = False
+    """Tell the voices from those of the corpus' training split too, where it has one, as the paper
+    does: harder, and longer to train."""
+    epochs: float = Field(default=10.0, gt=0)
+    """How often the classifier is shown each second of the recordings, about."""
+    minutes: float | None = Field(default=None, gt=0)
+    """The classifier's training ends then even if that is earlier; no limit when None."""
+    samples: int = Field(default=3, gt=0)
+    """Acoustic generations of each utterance, and continuations of each prompt."""
+    prompt_seconds: float = Field(default=3.0, ge=0.5)
+    """Seconds from the beginning of a recording that are its prompt."""
+    seconds: float = Field(default=7.0, ge=1)
+    """Seconds that a continuation adds."""
 
 
 class ProbesConfig(Configuration):
@@ -55,13 +93,44 @@ class ProbesConfig(Configuration):
 class ContinuationConfig(Configuration):
     """Continuations of prompts (IV-F, IV-B)."""
 
+    samples: int = Field(default=3, gt=0)
+    """Continuations of each prompt."""
+    prompt_seconds: float = Field(default=3.0, ge=0.5)
+    """Seconds from the beginning of a recording that are its prompt."""
+    seconds: float = Field(default=7.0, ge=1)
+    """Seconds that a continuation adds."""
+    baseline: bool = True
+    """Measure the acoustic-only baseline beside it, where the model has that stage."""
+    recogniser: str = "pocketsphinx"
+    """As `content.recogniser`; empty: no figures of words."""
+
 
 class DetectionConfig(Configuration):
     """Detection of synthetic speech (IV-H)."""
 
+    prompt_seconds: float = Field(default=3.0, ge=0.5)
+    """Seconds from the beginning of a recording that are its prompt."""
+    seconds: float = Field(default=7.0, ge=1)
+    """Length of what is judged, synthetic or original."""
+    threshold: float = Field(default=0.5, gt=0, lt=1)
+    """From this probability on, sound counts as synthetic."""
+
 
 class ListeningConfig(Configuration):
     """Listening tests (IV-G, IV-I)."""
+
+    clips: int = Field(default=100, ge=2)
+    """Clips of the first test; half of them are originals."""
+    prompt_seconds: float = Field(default=3.0, ge=0.5)
+    """Seconds of each clip that are original in any case."""
+    seconds: float = Field(default=7.0, ge=1)
+    """Seconds that follow the prompt in a clip."""
+    pairs: int = Field(default=15, ge=0)
+    """Pairs of the second test, where the model has an acoustic-only stage."""
+    pair_prompt_seconds: float = Field(default=4.0, ge=0.5)
+    """Seconds of prompt in a pair (paper, for piano: 4)."""
+    pair_seconds: float = Field(default=20.0, ge=1)
+    """Seconds that follow it (paper, for piano: 20)."""
 
 
 class EvaluationConfig(Configuration):

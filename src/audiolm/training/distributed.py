@@ -95,6 +95,12 @@ def gather(tensor: Tensor, world: World, device: torch.device) -> list[Tensor]:
     return [one.cpu() for one in all_of_them]
 
 
+def leave(world: World) -> None:
+    """Take leave of the group, when all is done."""
+    if world.size > 1:
+        dist.destroy_process_group()
+
+
 def wait(world: World) -> None:
     """Let no rank go on before all have come here."""
     if world.size > 1:

@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -86,6 +86,29 @@ class Logbook:
         """Tell the user in any case."""
         if self.writes:
             tqdm.write(f"{self.name}: warning: {message}", file=sys.stderr)
+
+
+class ShareBar:
+    """A progress bar that is called with the share done."""
+
+    def __init__(self, name: str, quiet: bool) -> None:
+        self._bar: Any = tqdm(
+            total=100.0,
+            desc=name,
+            disable=True if quiet else None,  # None: where stderr is no terminal
+            file=sys.stderr,
+            bar_format="{desc} {percentage:5.1f}%|{bar}| {elapsed}<{remaining}",
+        )
+
+    def __enter__(self) -> Callable[[float], None]:
+        return self._move
+
+    def _move(self, share: float) -> None:
+        self._bar.n = 100 * share
+        self._bar.refresh()
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
 
 
 def _open_tensorboard(folder: Path) -> Any:

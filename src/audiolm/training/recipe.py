@@ -14,37 +14,43 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
+import numpy as np
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from audiolm._version import __version__
-from audiolm.audio.files import replacing
 from audiolm.codec import Codec
 from audiolm.configuration import Configuration
 from audiolm.data.corpus import Corpus, open_corpus, split_held_out
 from audiolm.data.tokens import TokenStore
-from audiolm.errors import ConfigurationError, TrainingError
-from audiolm.model_folder import load_part, save_part
-from audiolm.part import Part
+from audiolm.errors import ConfigurationError, CorpusError, TrainingError
+from audiolm.model_folder import MANIFEST, load_part, read_manifest, save_part
+from audiolm.part import Part, fingerprint
 from audiolm.semantic import SemanticTokenizer
 from audiolm.semantic.w2v_bert import W2vBert
 from audiolm.training import distributed
 from audiolm.training.clustering import cluster
-from audiolm.training.codec_task import CodecTask
+from audiolm.training.codec_task import CodecTask, CodecTraining
+from audiolm.training.logbook import ShareBar
 from audiolm.training.loop import Outcome, train
-from audiolm.training.optimizer import OptimizationConfig
-from audiolm.training.preset import Preset, StepName
+from audiolm.training.preset import DataConfig, Preset, StepName
 from audiolm.training.recordings import Recordings
-from audiolm.training.stage_task import StageTask
+from audiolm.training.stage_task import StageTask, StageTraining
+from audiolm.training.step_folder import Done, StepFolder, write_text
 from audiolm.training.task import Task
 from audiolm.training.tokenizing import tokenize_corpus
-from audiolm.training.w2v_bert_task import W2vBertTask
+from audiolm.training.w2v_bert_task import W2vBertTask, W2vBertTraining
 
 STEPS: tuple[StepName, ...] = get_args(StepName)
+UNTIMED = ("clustering", "tokens")
+"""Steps that take the time they need."""
+
+T = TypeVar("T", CodecTraining, W2vBertTraining, StageTraining)
 
 
 @dataclass(frozen=True)
@@ -57,7 +63,7 @@ class Request:
     """The model folder."""
     preset: Preset
     minutes: float | None = None
-    """Time for all steps that have a budget; None: each step's own."""
+    """Time for all steps that are trained; None: each step's own."""
     only: Sequence[str] = ()
     """Steps to take; all of the recipe when empty."""
     restart: bool = False
@@ -74,27 +80,47 @@ def train_model(request: Request) -> dict[str, Any]:
         KeyboardInterrupt: after a checkpoint was written; the same command goes on from there.
     """
     steps = _chosen_steps(request)
+    minutes = {name: _minutes(request, name, steps) for name in steps}
     workshop = Workshop(request)
-    summary: dict[str, Any] = {"model": str(request.out), "steps": {}}
-    for name in steps:
-        summary["steps"][name] = workshop.take(name, _minutes(request, name, steps))
-    return summary
+    workshop.recordings()  # whatever is wrong with them is said before hours of training
+    if request.restart:
+        workshop.set_aside(steps)
+    figures = {name: workshop.take(name, minutes[name]) for name in steps}
+    distributed.leave(workshop.world)
+    return {"model": str(request.out), "steps": figures}
 
 
 def _chosen_steps(request: Request) -> list[StepName]:
     unknown = [name for name in request.only if name not in STEPS]
     if unknown:
         raise ConfigurationError(f"--only {unknown[0]}: not a step; use some of {', '.join(STEPS)}")
-    return [name for name in STEPS if name in (request.only or request.preset.recipe)]
+    chosen = [name for name in STEPS if name in (request.only or request.preset.recipe)]
+    for name in chosen:
+        if STEPS.index(name) > STEPS.index("tokens") and name not in request.preset.stages:
+            raise ConfigurationError(
+                f"stages.{name}: not in preset {request.preset.name}; add it, or choose other "
+                "steps with --only"
+            )
+    return chosen
 
 
 def _minutes(request: Request, name: StepName, steps: Sequence[StepName]) -> float | None:
     """The step's part of `--minutes`, by the preset's shares."""
-    if request.minutes is None:
+    if request.minutes is None or name in UNTIMED:
         return None
-    shares = request.preset.shares
-    total = sum(shares.get(step, 1.0) for step in steps)
-    return request.minutes * shares.get(name, 1.0) / total
+    shares = {step: request.preset.shares.get(step, 1.0) for step in steps if step not in UNTIMED}
+    if shares[name] == 0:
+        raise ConfigurationError(
+            f"shares.{name}: 0 leaves no time for it; raise it, or leave it out with --only"
+        )
+    return request.minutes * shares[name] / sum(shares.values())
+
+
+class Drawn(Configuration):
+    """What decides which crops are drawn."""
+
+    seed: int
+    data: DataConfig
 
 
 class Workshop:
@@ -107,11 +133,9 @@ class Workshop:
         self.folder = request.out / "training"
         self.world = distributed.join(self.device)
         self.minutes: float | None = None
-        self.folder.mkdir(parents=True, exist_ok=True)
         if self.world.writes:
-            resolved = self.preset.model_dump(mode="json")
-            write_text(self.folder / "preset.json", json.dumps(resolved, indent=1))
-        torch.manual_seed(self.preset.seed + 1000 * self.world.rank)
+            self._open_folder()
+        distributed.wait(self.world)
         self._recordings: tuple[Recordings, Recordings] | None = None
 
     # Each step: what it needs, what it makes.
@@ -119,26 +143,26 @@ class Workshop:
     def take(self, name: StepName, minutes: float | None) -> dict[str, float]:
         """Take one step, or say that it is done already. Returns its figures."""
         self.minutes = minutes
-        folder = self.folder / name
-        marker = folder / "done.json"
+        folder = StepFolder(self.folder / name)
         settings = self._settings(name)
-        if self.request.restart and folder.exists() and self.world.writes:
-            folder.rename(_free_name(folder))
-        distributed.wait(self.world)
-        _refuse_other_settings(folder / "settings.json", settings, name)
-        if marker.exists():
-            done: dict[str, Any] = json.loads(marker.read_text("utf-8"))
-            if done["inputs"] == self._inputs(name) and not self._wants_more(name, done):
-                self._say(f"{name}: done already ({done['seconds']:.0f} s); --restart trains anew")
-                return dict(done["figures"])
-            if done["inputs"] != self._inputs(name):
-                raise TrainingError(
-                    f"{folder}: was trained on other parts than the model folder now holds; "
-                    f"give --only {name} --restart to train it anew"
-                )
+        folder.refuse_other(settings, _keys(name))
         inputs = self._inputs(name)
+        done = folder.done()
+        if done is not None:
+            if done.inputs != inputs:
+                raise TrainingError(
+                    f"{folder.path}: was made from other parts than are there now; "
+                    f"give --only {name} --restart to make it anew"
+                )
+            if not self._wants_more(name, done):
+                self._say(f"{name}: done already ({done.seconds:.0f} s); --restart trains anew")
+                return done.figures
+        distributed.wait(self.world)
         if self.world.writes:
-            write_text(folder / "settings.json", json.dumps(settings, indent=1))
+            folder.begin(settings)
+        # Each step begins with generators of its own: it depends on no step taken before it.
+        key = np.random.SeedSequence((self.preset.seed, STEPS.index(name), self.world.rank))
+        torch.manual_seed(int(key.generate_state(1, np.uint64)[0]))
         begun = time.monotonic()
         method: Callable[[Path], dict[str, float]] = {
             "codec": self.codec,
@@ -146,16 +170,17 @@ class Workshop:
             "clustering": self.clustering,
             "tokens": self.tokens,
         }.get(name, lambda place: self.stage(name, place))
-        figures = method(folder)
+        figures = method(folder.path)
         if self.world.writes:
-            done = {
-                "inputs": inputs,
-                "figures": figures,
-                "seconds": round(time.monotonic() - begun, 1),
-                "made_by": made_by(),
-            }
-            write_text(marker, json.dumps(done, indent=1))
+            folder.finish(Done(inputs, figures, round(time.monotonic() - begun, 1), made_by()))
         return figures
+
+    def set_aside(self, steps: Sequence[StepName]) -> None:
+        """Begin these steps anew; what they had learnt is renamed."""
+        if self.world.writes:
+            for name in steps:
+                StepFolder(self.folder / name).set_aside()
+        distributed.wait(self.world)
 
     def codec(self, folder: Path) -> dict[str, float]:
         """Recordings → codec."""
@@ -163,7 +188,7 @@ class Workshop:
         train_on, judge_on = self.recordings()
         task = CodecTask(
             self.preset.codec,
-            training.model_copy(update={"optimization": self._budget(training.optimization)}),
+            self._within_budget("codec", training),
             train_on,
             judge_on,
         )
@@ -175,7 +200,7 @@ class Workshop:
         train_on, judge_on = self.recordings()
         task = W2vBertTask(
             self.preset.w2v_bert,
-            training.model_copy(update={"optimization": self._budget(training.optimization)}),
+            self._within_budget("w2v_bert", training),
             train_on,
             judge_on,
             self.preset.seed,
@@ -184,12 +209,10 @@ class Workshop:
 
     def clustering(self, folder: Path) -> dict[str, float]:
         """The network's layer → semantic tokenizer."""
+        trained = StepFolder(self.folder / "w2v_bert")
+        trained.refuse_other(self._settings("w2v_bert"), _keys("w2v_bert"))
         network = W2vBert(self.preset.w2v_bert)
-        weights = self.folder / "w2v_bert" / "checkpoint.pt"
-        if not weights.exists():
-            raise TrainingError(f"{weights}: not there yet; give --only w2v_bert first")
-        saved = torch.load(weights, map_location="cpu", weights_only=True)
-        network.load_state_dict(saved["averaged"])
+        network.load_state_dict(self._w2v_bert_weights())
         with self._bar("clustering") as bar:
             result = cluster(
                 network.to(self.device),
@@ -227,24 +250,32 @@ class Workshop:
 
     def stage(self, name: StepName, folder: Path) -> dict[str, float]:
         """Tokens → one stage."""
-        if name not in self.preset.stages:
-            raise ConfigurationError(f"stages.{name}: not in preset {self.preset.name}")
         prints = self._inputs(name)
+        if StepFolder(self.folder / "tokens").done() is None:
+            raise TrainingError(f"{self.folder / 'tokens'}: not finished; give --only tokens first")
         stores = [TokenStore(self.folder / "tokens" / part) for part in ("train", "held_out")]
         for store in stores:
             store.require(prints["codec"], prints["semantic"])
-        config = self.preset.stages[name].model_copy(
+        config = self.preset.stages[name]
+        for key in ("clusters", "codebook_size", "levels"):
+            held, asked = getattr(stores[0].format, key), getattr(config.layout, key)
+            if held != asked:
+                raise ConfigurationError(
+                    f"stages.{name}.layout.{key}: is {asked}, but the tokens have {held}; set it "
+                    "to that"
+                )
+        config = config.model_copy(
             update={
                 "codec_fingerprint": prints["codec"],
                 "semantic_fingerprint": prints["semantic"],
                 "semantic_rate": float(stores[0].statistics["semantic_rate"]),
             }
         )
-        training = self.preset.training.stages[name]
+        training = self.preset.training.stages.get(name, StageTraining())
         task = StageTask(
             name,
             config,
-            training.model_copy(update={"optimization": self._budget(training.optimization)}),
+            self._within_budget(name, training),
             stores[0],
             stores[1],
             self.device,
@@ -264,10 +295,11 @@ class Workshop:
                 parts: tuple[Corpus, Corpus] = corpus, open_corpus(Path(data.validation))
             else:
                 parts = split_held_out(corpus, data.held_out, self.preset.seed)
-            for reason in corpus.skipped[:10]:
-                self._say(f"skipped {reason[0]}: {reason[1]}")
-            if corpus.skipped:
-                self._say(f"{len(corpus.skipped)} unreadable files skipped")
+            if not parts[1].recordings:
+                raise CorpusError(
+                    f"{corpus.root}: has a single speaker or recording, which leaves none to judge "
+                    "by; add recordings, or name a folder of others with --validation"
+                )
             train_on, judge_on = (
                 Recordings.open(
                     part,
@@ -280,6 +312,13 @@ class Workshop:
                 for name, part in zip(("train", "held_out"), parts, strict=True)
             )
             self._recordings = train_on, judge_on
+            self._report_skipped(
+                [
+                    reason
+                    for part, opened in zip(parts, self._recordings, strict=True)
+                    for _, reason in [*part.skipped, *getattr(opened.store, "skipped", [])]
+                ]
+            )
         return self._recordings
 
     def _train(self, task: Task, folder: Path) -> dict[str, float]:
@@ -295,7 +334,10 @@ class Workshop:
             about = {
                 "preset": self.preset.model_dump(mode="json"),
                 "made_by": made_by(),
-                "data": {"folder": self.request.folder.name, "recordings": self._data_summary()},
+                "data": {
+                    "folder": self.request.folder.resolve().name,
+                    "recordings": self._data_summary(),
+                },
             }
             save_part(self.request.out, name, part.rounded().cpu(), about)
         distributed.wait(self.world)
@@ -310,23 +352,41 @@ class Workshop:
         }
 
     def _codec(self) -> Codec:
-        part = load_part(self.request.out, "codec")
+        part = self._part("codec", "codec")
         assert isinstance(part, Codec)
         return part
 
     def _tokenizer(self) -> SemanticTokenizer:
-        part = load_part(self.request.out, "semantic")
+        part = self._part("semantic", "w2v_bert,clustering")
         assert isinstance(part, SemanticTokenizer)
         return part
 
+    def _part(self, name: str, steps: str) -> Part:
+        """A part that earlier steps have put into the model folder."""
+        out = self.request.out
+        if not (out / MANIFEST).exists() or name not in read_manifest(out).parts:
+            raise TrainingError(f"{out}: there is no {name} in it yet; give --only {steps} first")
+        return load_part(out, name)
+
+    def _w2v_bert_weights(self) -> dict[str, Tensor]:
+        """The averaged weights of the network under the semantic tokens."""
+        path = self.folder / "w2v_bert" / "checkpoint.pt"
+        if not path.exists():
+            raise TrainingError(f"{path}: is not there yet; give --only w2v_bert first")
+        saved = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        weights: dict[str, Tensor] = saved["averaged"]
+        return weights
+
     def _inputs(self, name: StepName) -> dict[str, str]:
-        """Fingerprints of the parts a step stands on."""
-        if name in ("codec", "w2v_bert", "clustering"):
+        """Fingerprints of what a step stands on."""
+        if name in ("codec", "w2v_bert"):
             return {}
+        if name == "clustering":
+            return {"w2v_bert": fingerprint({}, self._w2v_bert_weights())}
         return {"codec": self._codec().fingerprint(), "semantic": self._tokenizer().fingerprint()}
 
-    def _settings(self, name: StepName) -> dict[str, Any]:
-        """What may not change between two sittings of one step."""
+    def _settings(self, name: StepName) -> dict[str, Configuration]:
+        """What may not change between two sittings of one step, by group (see `_keys`)."""
         training, preset = self.preset.training, self.preset
         steps: dict[str, tuple[Configuration | None, Configuration | None]] = {
             "codec": (preset.codec, training.codec),
@@ -335,91 +395,85 @@ class Workshop:
             "tokens": (None, training.tokens),
         }
         network, how = steps.get(name, (preset.stages.get(name), training.stages.get(name)))
-        chosen = {"network": network, "training": how}
-        return {key: value.model_dump(mode="json") for key, value in chosen.items() if value}
+        drawn = Drawn(seed=preset.seed, data=DataConfig(held_out=preset.data.held_out))
+        chosen = {"network": network, "training": how, "drawn": drawn}
+        return {group: value for group, value in chosen.items() if value is not None}
 
-    def _budget(self, config: OptimizationConfig) -> OptimizationConfig:
-        if self.minutes is None:
-            if config.steps is None and config.minutes is None:
-                raise ConfigurationError("give --minutes, or --set ….optimization.steps=N")
-            return config
-        return config.model_copy(update={"minutes": self.minutes})
+    def _within_budget(self, name: StepName, training: T) -> T:
+        """Its settings, with the time that `--minutes` gives it."""
+        optimization = training.optimization
+        if self.minutes is not None:
+            optimization = optimization.model_copy(update={"minutes": self.minutes})
+        if optimization.steps is None and optimization.minutes is None:
+            raise ConfigurationError(
+                f"{_keys(name)['training']}.optimization: how long? "
+                f"Give --minutes, or --set {_keys(name)['training']}.optimization.steps=N"
+            )
+        return training.model_copy(update={"optimization": optimization})
 
-    def _wants_more(self, name: StepName, done: dict[str, Any]) -> bool:
+    def _wants_more(self, name: StepName, done: Done) -> bool:
         """Whether a finished training is asked to go on for longer than it did."""
-        seconds = done["figures"].get("seconds")
-        return bool(self.minutes and seconds and self.minutes * 60 > 1.1 * seconds)
+        training = self.preset.training
+        how = {"codec": training.codec, "w2v_bert": training.w2v_bert, **training.stages}.get(name)
+        if how is None:
+            return False
+        asked = how.optimization.model_copy(
+            update={"minutes": self.minutes or how.optimization.minutes}
+        )
+        if asked.steps is None and asked.minutes is None:
+            return False
+        # A tenth more seconds is what the clock may be out by.
+        return asked.progress(int(done.figures["steps"]), 1.1 * done.figures["seconds"]) < 1
 
-    def _bar(self, name: str) -> "_Bar":
-        return _Bar(name, self.request.quiet or not self.world.writes)
+    def _open_folder(self) -> None:
+        """Make the training folder, in a model folder or a new one."""
+        out = self.request.out
+        try:
+            if out.is_dir() and any(out.iterdir()):
+                if not (out / MANIFEST).exists() and not self.folder.exists():
+                    raise TrainingError(
+                        f"{out}: is not empty and not a model; name a new or empty folder with --out"
+                    )
+            resolved = self.preset.model_dump(mode="json")
+            write_text(self.folder / "preset.json", json.dumps(resolved, indent=1))
+        except OSError as error:
+            raise TrainingError(
+                f"{out}: cannot be written ({error.strerror}); name another folder with --out"
+            ) from None
+
+    def _bar(self, name: str) -> ShareBar:
+        return ShareBar(name, self.request.quiet or not self.world.writes)
 
     def _say(self, message: str) -> None:
+        """Tell the user, unless they want quiet."""
+        if not self.request.quiet:
+            self._warn(message)
+
+    def _warn(self, message: str) -> None:
+        """Tell the user in any case."""
         if self.world.writes:
             tqdm.write(message, file=sys.stderr)
 
     def _report(self, name: str, figures: dict[str, float], alarms: list[str]) -> None:
         self._say(f"{name}: " + ", ".join(f"{key} {value:.4g}" for key, value in figures.items()))
         for alarm in alarms:
-            self._say(f"{name}: warning: {alarm}")
+            self._warn(f"{name}: warning: {alarm}")
 
-
-def write_text(path: Path, text: str) -> None:
-    """Write a small file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as draft:
-        draft.write_text(text + "\n", encoding="utf-8")
-
-
-class _Bar:
-    """A progress bar that is called with the share done."""
-
-    def __init__(self, name: str, quiet: bool) -> None:
-        self._bar: Any = tqdm(
-            total=100.0,
-            desc=name,
-            disable=quiet,
-            file=sys.stderr,
-            bar_format="{desc} {percentage:5.1f}%|{bar}| {elapsed}<{remaining}",
-        )
-
-    def __enter__(self) -> Callable[[float], None]:
-        return self._move
-
-    def _move(self, share: float) -> None:
-        self._bar.n = 100 * share
-        self._bar.refresh()
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.close()
-
-
-def _refuse_other_settings(path: Path, settings: dict[str, Any], name: str) -> None:
-    """A step that was begun goes on with the settings it was begun with; its length may change."""
-    if not path.exists():
-        return
-    before, now = _flat(json.loads(path.read_text("utf-8"))), _flat(settings)
-    for key in sorted(before.keys() | now.keys()):
-        if key.endswith(("optimization.steps", "optimization.minutes", "checkpoint_seconds")):
-            continue
-        if before.get(key) != now.get(key):
-            raise ConfigurationError(
-                f"{name}: {key} was {before.get(key)} when this training began and is now "
-                f"{now.get(key)}; give --restart to begin again, or another --out"
+    def _report_skipped(self, reasons: list[str]) -> None:
+        """Say how many files are left out, and list them in a file."""
+        if reasons and self.world.writes:
+            path = self.folder / "skipped.txt"
+            write_text(path, "\n".join(reasons))
+            self._warn(
+                f"recordings: warning: {len(reasons)} files cannot be read and are left out, "
+                f"listed in {path}; the first: {reasons[0]}"
             )
 
 
-def _flat(data: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(data, dict):
-        return {prefix[:-1]: data}
-    parts = (_flat(value, f"{prefix}{name}.") for name, value in data.items())
-    return {key: value for part in parts for key, value in part.items()}
-
-
-def _free_name(folder: Path) -> Path:
-    number = 1
-    while (free := folder.with_name(f"{folder.name}.old-{number}")).exists():
-        number += 1
-    return free
+def _keys(name: StepName) -> dict[str, str]:
+    """Where each group of a step's settings stands in a preset."""
+    stage = "stages." if STEPS.index(name) > STEPS.index("tokens") else ""
+    return {"network": f"{stage}{name}", "training": f"training.{stage}{name}", "drawn": ""}
 
 
 def made_by() -> str:
@@ -427,7 +481,7 @@ def made_by() -> str:
     here = Path(__file__).parent
     try:
         commit = subprocess.run(
-            ["git", "rev-parse", "--short=12", "HEAD"],
+            ["git", "log", "-1", "--format=%h", "--abbrev=12", "--", "."],
             cwd=here,
             capture_output=True,
             text=True,
@@ -435,5 +489,5 @@ def made_by() -> str:
             timeout=5,
         ).stdout.strip()
     except (OSError, subprocess.SubprocessError):
-        return f"audiolm {__version__}"
-    return f"audiolm {__version__} {commit}"
+        commit = ""
+    return f"audiolm {__version__} {commit}".rstrip()

@@ -1,0 +1,103 @@
+"""What a model makes of recordings, for every part that judges it; made once and kept on disk.
+
+Generation takes longer than any judgement of it, and a person interrupts it. So each piece is kept
+as soon as it is made, as 16-bit FLAC, under a name that depends on all that it depends on: the
+model, the sound that it was made from, the settings and the seed.
+"""
+
+import hashlib
+import json
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from audiolm.audio.files import ClippingWarning, read
+from audiolm.audio.waveform import Audio
+
+if TYPE_CHECKING:
+    from audiolm.model import AudioLM
+
+TOGETHER = 16
+"""Prompts that are continued as one batch. What is made depends on it, so it is no setting."""
+
+Baseline = Literal["acoustic-only"]
+
+
+class Generated:
+    """Makes sound with a model, or takes it from a folder where it has been made before.
+
+    Args:
+        model: makes it.
+        folder: keeps it; made where it is missing.
+    """
+
+    def __init__(self, model: "AudioLM", folder: Path) -> None:
+        self._model = model
+        self._folder = folder
+
+    def acoustic_generation(self, audio: Audio, seed: int) -> Audio:
+        """The content of a recording in another voice."""
+
+        def make() -> list[Audio]:
+            return [self._model.acoustic_generation(audio, seed=seed)]
+
+        return self._kept(make, [audio], mode="acoustic generation", seed=seed)[0]
+
+    def continuations(
+        self,
+        prompts: Sequence[Audio],
+        seconds: float,
+        seed: int,
+        baseline: Baseline | None = None,
+        progress: Callable[[float], None] = lambda share: None,
+    ) -> list[Audio]:
+        """One continuation of each prompt, without the prompt, by the model or its baseline.
+
+        Args:
+            prompts: all of one length; they are used whole.
+            seconds: what is added.
+            seed: one seed gives one result for the same list of prompts.
+            baseline: leave the semantic stage out.
+            progress: is told which share is done.
+        """
+        made: list[Audio] = []
+        for first in range(0, len(prompts), TOGETHER):
+            some = prompts[first : first + TOGETHER]
+
+            def make(some: Sequence[Audio] = some) -> list[Audio]:
+                return self._model.continuation(
+                    some,
+                    seconds,
+                    prompt_seconds=None,
+                    seed=seed,
+                    baseline=baseline,
+                    continuation_only=True,
+                )
+
+            settings = {"seconds": seconds, "seed": seed, "baseline": baseline}
+            made += self._kept(make, some, mode="continuation", **settings)
+            progress(len(made) / len(prompts))
+        return made
+
+    def _kept(
+        self, make: Callable[[], list[Audio]], sources: Sequence[Audio], **settings: Any
+    ) -> list[Audio]:
+        """What `make` gives for each of `sources`, from disk if all of it is there."""
+        key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+        key.update(self._model.fingerprint.encode())
+        sampling = {kind: s.model_dump() for kind, s in self._model.sampling.items()}
+        key.update(json.dumps(sampling, sort_keys=True).encode())
+        for source in sources:
+            key.update(f"{source.sample_rate} {len(source.samples)} ".encode())
+            key.update(source.samples.tobytes())
+        name = f"{str(settings['mode']).replace(' ', '-')}-{key.hexdigest()[:24]}"
+        paths = [self._folder / f"{name}-{row:02d}.flac" for row in range(len(sources))]
+        if not all(path.exists() for path in paths):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            made = make()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ClippingWarning)
+                for path, audio in zip(paths, made, strict=True):
+                    audio.write(path)
+        return [read(path) for path in paths]

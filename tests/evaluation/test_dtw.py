@@ -1,0 +1,70 @@
+"""Batched time warping against plain loops."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from audiolm.evaluation import dtw
+from reference.abx import token_distance, warp
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 7), st.integers(1, 7), st.integers(0, 2**32 - 1), st.booleans())
+def test_the_cost_of_a_path_equals_that_of_plain_loops(n, m, seed, ties):
+    generator = np.random.default_rng(seed)
+    tables = generator.random((n, m, 5))
+    if ties:  # so that the preference among equal paths matters; eighths add without rounding
+        tables = generator.integers(0, 3, (n, m, 5)) / 8
+    found = dtw.warped(torch.from_numpy(tables))
+    for pair in range(5):
+        assert found[pair].item() == pytest.approx(warp(tables[:, :, pair].tolist()), abs=1e-12)
+
+
+def test_many_pairs_of_many_lengths_equal_one_at_a_time(monkeypatch):
+    monkeypatch.setattr(dtw, "CELLS", 100)  # so that groups are cut
+    generator = np.random.default_rng(0)
+    lengths = generator.integers(1, 8, 12)
+    frames = generator.standard_normal((lengths.sum(), 4)).astype(np.float32)
+    tokens = dtw.Tokens(torch.from_numpy(frames), lengths)
+    pieces = np.split(frames, np.cumsum(lengths)[:-1])
+    pairs = generator.integers(0, 12, (60, 2))
+    seen = []
+    found = dtw.pair_distances(tokens, pairs, seen.append)
+    for (i, j), distance in zip(pairs, found, strict=True):
+        expected = token_distance(pieces[i].astype(float), pieces[j].astype(float))
+        # The arc cosine is steep at equal directions: float32 tells angles below 1e-4 apart badly.
+        assert distance == pytest.approx(expected, abs=2e-4)
+    assert seen == sorted(seen) and seen[-1] == 1
+
+
+def test_only_the_direction_of_a_frame_counts():
+    frames = torch.tensor([[1.0, 0.0], [5.0, 0.0], [0.0, 2.0], [-3.0, 0.0]])
+    tokens = dtw.Tokens(frames, [1, 1, 1, 1])
+    found = dtw.pair_distances(tokens, np.array([[0, 1], [0, 2], [0, 3]]))
+    np.testing.assert_allclose(found, [0, 0.5, 1], atol=1e-6)
+
+
+def test_frames_of_zeros_are_far_from_all_but_their_like():
+    tokens = dtw.Tokens(torch.tensor([[0.0, 0.0], [0.0, 0.0], [0.0, 2.0]]), [1, 1, 1])
+    found = dtw.pair_distances(tokens, np.array([[0, 1], [0, 2], [2, 0], [2, 2]]))
+    np.testing.assert_allclose(found, [0, 1, 1, 0], atol=1e-6)
+
+
+def test_repeating_frames_costs_nothing_but_length():
+    frames = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    stretched = frames[[0, 0, 1, 1, 1]]
+    tokens = dtw.Tokens(torch.cat([frames, stretched]), [2, 5])
+    assert dtw.pair_distances(tokens, np.array([[0, 1]]))[0] == pytest.approx(0, abs=1e-6)
+
+
+def test_no_pairs_give_no_distances():
+    tokens = dtw.Tokens(torch.ones(1, 2), [1])
+    assert dtw.pair_distances(tokens, np.empty((0, 2), dtype=np.int64)).shape == (0,)
+
+
+def test_a_path_is_divided_by_its_own_length():
+    # The straight path costs 0 + 1 + 0 over 3 cells, the way round 0 + 0.25 * 2 + 0 over 4 or 5.
+    table = torch.tensor([[0.0, 0.25, 0.9], [0.9, 1.0, 0.25], [0.9, 0.9, 0.0]])[:, :, None]
+    assert dtw.warped(table)[0].item() == pytest.approx(0.5 / 4)

@@ -7,13 +7,11 @@ what is synthetic (IV-H); classes are names here, whatever they mean.
 
 import hashlib
 import json
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 from jaxtyping import Float
-from pydantic import Field
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -22,9 +20,9 @@ from torch.nn import functional as F
 from audiolm.audio.files import replacing
 from audiolm.audio.mel import LogMel, MelConfig
 from audiolm.audio.waveform import Audio
-from audiolm.configuration import Configuration
 from audiolm.data.batches import CropSampler, waveform_batch
 from audiolm.data.store import Waveforms
+from audiolm.evaluation.fitting import FittingConfig, fit
 from audiolm.shapes import SAMPLE_RATE, Waveform
 
 CROP = SAMPLE_RATE
@@ -33,23 +31,10 @@ WINDOW_HOP = SAMPLE_RATE // 4
 """Samples from one window to the next when longer sound is judged."""
 CHANNELS = (64, 128, 256, 256, 512, 512)
 """Of the six blocks."""
+BATCH_SIZE = 32
+"""Crops in one step of training."""
 WINDOWS_AT_ONCE = 64
 """Windows in one batch when sound is judged: bounds the memory that long recordings take."""
-
-
-class ClassifierTraining(Configuration):
-    """How a classifier is trained; what the paper does not say."""
-
-    epochs: float = Field(default=30.0, gt=0)
-    """How often each second of the recordings is seen, about."""
-    minutes: float | None = Field(default=None, gt=0)
-    """Stop then even if that is earlier; no limit when None."""
-    batch_size: int = Field(default=32, gt=0)
-    """Crops of one second in a step."""
-    learning_rate: float = Field(default=1e-3, gt=0)
-    """Peak of AdamW's learning rate: it rises over the first tenth and falls to zero."""
-    weight_decay: float = Field(default=0.05, ge=0)
-    """AdamW's weight decay."""
 
 
 class Classifier(nn.Module):
@@ -114,7 +99,8 @@ class Classifier(nn.Module):
 def train_classifier(
     store: Waveforms,
     labels: Sequence[str],
-    config: ClassifierTraining,
+    epochs: float,
+    minutes: float | None,
     device: torch.device,
     seed: int,
     progress: Callable[[float], None] = lambda share: None,
@@ -124,7 +110,8 @@ def train_classifier(
     Args:
         store: the recordings to learn from.
         labels: (R,) the class of each.
-        config: how.
+        epochs: how often each second is seen, about.
+        minutes: an earlier end; none when None.
         device: where.
         seed: of the first weights and of the crops.
         progress: is told which share is done.
@@ -134,35 +121,19 @@ def train_classifier(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = Classifier(classes)
-    network.to(device, memory_format=torch.channels_last).train()
-    decayed = [p for p in network.parameters() if p.ndim > 1]
-    others = [p for p in network.parameters() if p.ndim <= 1]
-    optimizer = torch.optim.AdamW(
-        [{"params": decayed}, {"params": others, "weight_decay": 0.0}],
-        lr=config.learning_rate,
-        weight_decay=config.weight_decay,
-    )
+    network.to(device)
     lengths = [store.length(i) for i in range(len(store))]
-    sampler = CropSampler(lengths, CROP, config.batch_size, seed)
-    steps = max(1, round(config.epochs * sampler.steps_per_epoch))
-    begun, share, step = time.monotonic(), 0.0, 0
-    while share < 1:
-        rate = config.learning_rate * min(share / 0.1, (1 - share) / 0.9)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
+    sampler = CropSampler(lengths, CROP, BATCH_SIZE, seed)
+
+    def loss_of(step: int) -> Tensor:
         draws = sampler.draw(step)
         waveform, _ = waveform_batch(store, draws, CROP)  # (B, CROP)
         wanted = targets[[index for index, _ in draws]].to(device)  # (B,)
-        with torch.autocast(device.type, torch.bfloat16):
-            loss = F.cross_entropy(network(waveform.to(device)), wanted)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        step += 1
-        minutes = (time.monotonic() - begun) / 60
-        share = min(1.0, max(step / steps, minutes / config.minutes if config.minutes else 0.0))
-        progress(share)
-    return network.eval()
+        return F.cross_entropy(network(waveform.to(device)), wanted)
+
+    steps = max(1, round(epochs * sampler.steps_per_epoch))
+    fit(network, loss_of, FittingConfig(steps=steps, minutes=minutes), progress)
+    return network
 
 
 class ClassifierFile:

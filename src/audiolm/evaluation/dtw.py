@@ -14,8 +14,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-CELLS = 1 << 19
-"""Cells of the tables that are computed at once: 2 MB, so that they stay in the cache."""
+CELLS = 1 << 18
+"""Cells of the tables that are computed at once: 1 MB, so that they stay in the cache."""
 
 
 class Tokens:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from audiolm.audio.files import ClippingWarning, read
 from audiolm.audio.waveform import Audio
+from audiolm.evaluation.protocol import Request, Skipped
 
 if TYPE_CHECKING:
     from audiolm.model import AudioLM
@@ -52,7 +53,10 @@ class Generated:
         baseline: Baseline | None = None,
         progress: Callable[[float], None] = lambda share: None,
     ) -> list[Audio]:
-        """One continuation of each prompt, without the prompt, by the model or its baseline.
+        """Each prompt and its continuation, by the model or its baseline.
+
+        The last `seconds` of an answer are new; what is before them is the codec's rendering of the
+        prompt.
 
         Args:
             prompts: all of one length; they are used whole.
@@ -72,7 +76,6 @@ class Generated:
                     prompt_seconds=None,
                     seed=seed,
                     baseline=baseline,
-                    continuation_only=True,
                 )
 
             settings = {"seconds": seconds, "seed": seed, "baseline": baseline}
@@ -101,3 +104,31 @@ class Generated:
                 for path, audio in zip(paths, made, strict=True):
                     audio.write(path)
         return [read(path) for path in paths]
+
+
+def shared_folder(request: Request) -> Path:
+    """Where the parts of one report keep what a model has made: beside their own folders."""
+    return request.out.parent / "generated"
+
+
+def levels_made(model: "AudioLM") -> int:
+    """Levels of the codec in what the model generates, for originals to be compressed alike."""
+    for kind in ("fine", "coarse", "acoustic_only"):
+        if kind in model.stages:
+            layout = model.stages[kind].config.layout
+            return layout.levels if kind == "fine" else layout.coarse_levels
+    return model.codec.levels
+
+
+def needed(model: "AudioLM", *stages: str) -> None:
+    """Check that the model has these stages.
+
+    Raises:
+        Skipped: naming those that it has not.
+    """
+    lacking = [stage for stage in stages if stage not in model.stages]
+    if lacking:
+        raise Skipped(
+            f"the model has no stage {' and no stage '.join(lacking)}",
+            f"audiolm train FOLDER --out MODEL --only {','.join(lacking)}",
+        )

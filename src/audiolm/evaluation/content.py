@@ -1,0 +1,171 @@
+"""What a recogniser understands: of recordings, after the codec, of acoustic generation (Table II).
+
+Acoustic generation keeps the semantic tokens and draws everything else anew, so that the words it
+says are those that the semantic tokens hold (section IV-C). Beside it stands chance: the words of
+what was generated from another utterance.
+"""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from audiolm.audio.files import read
+from audiolm.evaluation.corpora import Utterance, utterances
+from audiolm.evaluation.generated import Generated, shared_folder
+from audiolm.evaluation.protocol import Figure, PartResult, Request, Skipped, Table, extra
+from audiolm.evaluation.recogniser import load_recogniser
+from audiolm.evaluation.selection import between, spread
+from audiolm.evaluation.statistics import ratio_figure
+from audiolm.shapes import SAMPLE_RATE
+
+PAPER = {
+    "original": {"cer": 0.8, "wer": 2.5},
+    "codec": {"cer": 0.9, "wer": 2.6},
+    "acoustic_generation": {"cer": 3.4, "wer": 6.0},
+}
+"""Table II, in percent."""
+
+NAMES = {
+    "original": "Original",
+    "codec": "Reconstruction by the codec",
+    "acoustic_generation": "Acoustic generation",
+    "chance": "Acoustic generation of another utterance (chance)",
+}
+
+
+@dataclass(frozen=True)
+class Errors:
+    """How two texts differ: insertions, deletions and substitutions."""
+
+    words: int
+    of_words: int
+    """Words of the transcript."""
+    characters: int
+    of_characters: int
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What was recognised of one piece of sound."""
+
+    kind: str
+    utterance: Utterance
+    text: str
+
+
+def evaluate(request: Request) -> PartResult:
+    """Table II.
+
+    Raises:
+        Skipped: there are no transcripts, no utterances of the right length, or no recogniser.
+    """
+    options, model = request.options.content, request.model
+    known = [u for u in utterances(request.data) if u.text is not None and normalised(u.text)]
+    if not known:
+        raise Skipped(
+            f"there are no transcripts below {request.data}",
+            "put transcripts.txt there, or LibriSpeech's *.trans.txt, with lines `id TEXT`",
+        )
+    chosen = between(known, options.shortest, options.longest)
+    chosen = spread(chosen, request.limit, request.seed)
+    extra("jiwer")
+    recogniser = load_recogniser(options.recogniser, model.device)
+    generated = Generated(model, shared_folder(request))
+    samples = options.samples if "coarse" in model.stages else 0
+    heard: list[Heard] = []
+    for number, utterance in enumerate(chosen):
+        audio = read(utterance.recording.path, SAMPLE_RATE)
+        sounds = [("original", audio), ("codec", model.reconstruction(audio))]
+        for sample in range(samples):
+            made = generated.acoustic_generation(audio, request.seed + sample)
+            sounds.append(("acoustic_generation", made))
+        for kind, sound in sounds:
+            text = normalised(recogniser.transcribe(sound))
+            heard.append(Heard(kind, utterance, text))
+        request.progress((number + 1) / len(chosen))
+    heard += by_chance(heard)
+
+    figures = error_figures(heard, request.seed)
+    rows = [
+        [NAMES[kind], figures[f"cer.{kind}"], figures[f"wer.{kind}"]]
+        for kind in NAMES
+        if f"wer.{kind}" in figures
+    ]
+    conditions = {
+        "recogniser": recogniser.name,
+        "text": "lower case, no punctuation but apostrophes within words",
+        "utterances": f"{len(chosen)} of {options.shortest:g} to {options.longest:g} s",
+        "samples": f"{samples} acoustic generations of each",
+    }
+    if not samples:
+        conditions["not measured"] = "acoustic generation: the model has no stage coarse"
+    note = (
+        "The paper's recogniser is a Conformer Transducer-L: the distances between rows compare, "
+        f"their heights do not. Recogniser here: {recogniser.name}."
+    )
+    table = Table("Character and word error rate", ["Sound", "CER", "WER"], rows, note)
+    return PartResult(figures, [table], conditions=conditions)
+
+
+def normalised(text: str) -> str:
+    """Text as it is compared: lower case, single spaces, letters, digits and inner apostrophes."""
+    text = unicodedata.normalize("NFKC", text).lower().replace("’", "'")
+    text = re.sub(r"[^\w' ]|_", " ", text)
+    text = re.sub(r"(?<!\w)'|'(?!\w)", " ", text)
+    return " ".join(text.split())
+
+
+def errors(text: str, transcript: str) -> Errors:
+    """How a recognised text differs from the transcript, both normalised.
+
+    Raises:
+        Skipped: without jiwer.
+    """
+    jiwer = extra("jiwer")
+    words = jiwer.process_words(transcript, text)
+    characters = jiwer.process_characters(transcript, text)
+    return Errors(
+        words=words.substitutions + words.deletions + words.insertions,
+        of_words=words.substitutions + words.deletions + words.hits,
+        characters=characters.substitutions + characters.deletions + characters.insertions,
+        of_characters=characters.substitutions + characters.deletions + characters.hits,
+    )
+
+
+def by_chance(heard: Sequence[Heard]) -> list[Heard]:
+    """The texts of acoustic generation, each given to the next utterance, by another speaker.
+
+    Where there is one speaker only, by the same; where there is one utterance only, none.
+    """
+    made = [one for one in heard if one.kind == "acoustic_generation"]
+    wrong: list[Heard] = []
+    for place, one in enumerate(made):
+        later = [*made[place + 1 :], *made[:place]]
+        others = [other for other in later if other.utterance != one.utterance]
+        strangers = [o for o in others if o.utterance.speaker != one.utterance.speaker]
+        wrong += [Heard("chance", o.utterance, one.text) for o in (strangers or others)[:1]]
+    return wrong
+
+
+def error_figures(heard: Sequence[Heard], seed: int) -> dict[str, Figure]:
+    """CER and WER of each kind of sound: all errors over all words, intervals over speakers."""
+    figures: dict[str, Figure] = {}
+    for kind in dict.fromkeys(one.kind for one in heard):
+        of_kind = [one for one in heard if one.kind == kind]
+        counts = [errors(one.text, normalised(one.utterance.text or "")) for one in of_kind]
+        speakers = [one.utterance.speaker for one in of_kind]
+        for name, wrong, total in (
+            ("cer", [c.characters for c in counts], [c.of_characters for c in counts]),
+            ("wer", [c.words for c in counts], [c.of_words for c in counts]),
+        ):
+            figures[f"{name}.{kind}"] = ratio_figure(
+                wrong,
+                total,
+                speakers,
+                unit="%",
+                scale=100,
+                paper=PAPER.get(kind, {}).get(name),
+                seed=seed,
+            )
+    return figures

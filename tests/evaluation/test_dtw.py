@@ -27,7 +27,8 @@ def test_many_pairs_of_many_lengths_equal_one_at_a_time(monkeypatch):
     generator = np.random.default_rng(0)
     lengths = generator.integers(1, 8, 12)
     frames = generator.standard_normal((lengths.sum(), 4)).astype(np.float32)
-    tokens = dtw.Tokens(torch.from_numpy(frames), lengths)
+    starts = np.cumsum(lengths) - lengths
+    tokens = dtw.Tokens(torch.from_numpy(frames), starts, lengths)
     pieces = np.split(frames, np.cumsum(lengths)[:-1])
     pairs = generator.integers(0, 12, (60, 2))
     seen = []
@@ -41,13 +42,13 @@ def test_many_pairs_of_many_lengths_equal_one_at_a_time(monkeypatch):
 
 def test_only_the_direction_of_a_frame_counts():
     frames = torch.tensor([[1.0, 0.0], [5.0, 0.0], [0.0, 2.0], [-3.0, 0.0]])
-    tokens = dtw.Tokens(frames, [1, 1, 1, 1])
+    tokens = dtw.Tokens(frames, range(4), [1, 1, 1, 1])
     found = dtw.pair_distances(tokens, np.array([[0, 1], [0, 2], [0, 3]]))
     np.testing.assert_allclose(found, [0, 0.5, 1], atol=1e-6)
 
 
 def test_frames_of_zeros_are_far_from_all_but_their_like():
-    tokens = dtw.Tokens(torch.tensor([[0.0, 0.0], [0.0, 0.0], [0.0, 2.0]]), [1, 1, 1])
+    tokens = dtw.Tokens(torch.tensor([[0.0, 0.0], [0.0, 0.0], [0.0, 2.0]]), range(3), [1, 1, 1])
     found = dtw.pair_distances(tokens, np.array([[0, 1], [0, 2], [2, 0], [2, 2]]))
     np.testing.assert_allclose(found, [0, 1, 1, 0], atol=1e-6)
 
@@ -55,12 +56,12 @@ def test_frames_of_zeros_are_far_from_all_but_their_like():
 def test_repeating_frames_costs_nothing_but_length():
     frames = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
     stretched = frames[[0, 0, 1, 1, 1]]
-    tokens = dtw.Tokens(torch.cat([frames, stretched]), [2, 5])
+    tokens = dtw.Tokens(torch.cat([frames, stretched]), [0, 2], [2, 5])
     assert dtw.pair_distances(tokens, np.array([[0, 1]]))[0] == pytest.approx(0, abs=1e-6)
 
 
 def test_no_pairs_give_no_distances():
-    tokens = dtw.Tokens(torch.ones(1, 2), [1])
+    tokens = dtw.Tokens(torch.ones(1, 2), [0], [1])
     assert dtw.pair_distances(tokens, np.empty((0, 2), dtype=np.int64)).shape == (0,)
 
 

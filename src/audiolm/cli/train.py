@@ -1,6 +1,7 @@
 """`audiolm train`: from a folder of recordings to a model of your own."""
 
 import json
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -19,7 +20,7 @@ import click
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="A setting.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads.")
-@click.option("--seed", type=int, help="Seed of everything random.")
+@click.option("--seed", type=click.IntRange(0), help="Seed of everything random.")
 @click.option("--quiet", is_flag=True, help="No progress, no notes.")
 @click.option("--json", "as_json", is_flag=True, help="A summary as one JSON object on stdout.")
 def train(
@@ -70,6 +71,8 @@ def train(
         arguments = [word for word in sys.argv[1:] if word != "--restart"]
         click.echo(f"audiolm: to go on: {shlex.join(['audiolm', *arguments])}", err=True)
         raise
+    if os.environ.get("RANK", "0") != "0":
+        return  # one of torchrun's processes speaks for all
     if as_json:
         click.echo(json.dumps(summary))
     elif not quiet:

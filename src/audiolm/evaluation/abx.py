@@ -2,18 +2,12 @@
 
 The protocol is that of Libri-Light. A token is a phone with its neighbours; A, B and X have the
 same neighbours. Within speakers all three are of one speaker; across speakers X is of another one.
-The error of a cell (X's, A's and B's of one context and of given speakers) is averaged over the
-cells of a speaker and an ordered pair of phones, then over speakers, then over pairs of phones. Of
-groups that are larger than `max_size_group` and of more than `max_x_across` other speakers, some
-are drawn by the seed, once, so that every feature is judged by the same triples.
+Of large groups of tokens and of many other speakers some are drawn by the seed, once, so that every
+feature is judged by the same triples.
 """
 
-import math
 import random
-import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -27,41 +21,25 @@ from audiolm.evaluation.corpora import Item, find_audio, read_items
 from audiolm.evaluation.dtw import Tokens, pair_distances
 from audiolm.evaluation.frames import Extractor, Feature, extractors, normalised
 from audiolm.evaluation.options import AbxConfig
-from audiolm.evaluation.protocol import Cell as TableCell
-from audiolm.evaluation.protocol import Figure, PartResult, Request, Skipped, Table
-from audiolm.evaluation.statistics import HIGH, LOW, bootstrap_weights
+from audiolm.evaluation.protocol import Cell, Figure, PartResult, Request, Skipped, Table
+from audiolm.evaluation.triples import Groups, cell_errors, cut, score
 from audiolm.shapes import SAMPLE_RATE
 
 ABX_DATA = "https://dl.fbaipublicfiles.com/librilight/data/ABX_data.tgz"
+MODES = ("within", "across")
+BAND_FILES = 20
+"""Recordings whose spectrum is looked at to say how high the sound goes."""
+BAND_FLOOR = 1e-7
+"""Part of the strongest frequency's power (-70 dB) below which there is no sound."""
 
-
-@dataclass(frozen=True)
-class Cell:
-    """Triples of one context: every X with every A and every B, by their numbers."""
-
-    speaker: str
-    """Of A and B."""
-    phones: tuple[str, str]
-    """Of A (and X), and of B."""
-    x: tuple[int, ...]
-    a: tuple[int, ...]
-    b: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Score:
-    """The errors of all cells, averaged as the protocol has it."""
-
-    value: float
-    """0 to 1."""
-    low: float
-    """Of the 95 % interval: speakers resampled."""
-    high: float
-    cells: int
+Scores = dict[str, Figure]
+"""By mode: within, across; a mode without triples is absent."""
 
 
 def evaluate(request: Request) -> PartResult:
     """ABX errors of every feature that the options name, for each item file.
+
+    `request.limit` counts recordings.
 
     Raises:
         Skipped: if there is no item file.
@@ -71,37 +49,28 @@ def evaluate(request: Request) -> PartResult:
     options = request.options.abx
     paths = _item_files(request.data, options)
     tools = extractors(options.features, options.levels, request.model)
-    figures: dict[str, Figure] = {}
-    tables, drawings = [], []
-    conditions = _conditions(options)
+    result = PartResult({}, [], [], _conditions(options))
     for number, path in enumerate(paths):
+
+        def advance(done: float, number: int = number) -> None:
+            request.progress((number + done) / len(paths))
+
         items = read_items(path)
         audio = find_audio({i.file for i in items}, [path.parent, request.data], path)
         items = _limited(items, request.limit, request.seed)
-        found: dict[str, tuple[Feature, dict[str, Figure]]] = {}
-        band = 0.0
-        for step, tool in enumerate(tools):
-            share = 1 / (len(paths) * len(tools))
-            begin = (number * len(tools) + step) * share
-
-            def advance(done: float, begin: float = begin, share: float = share) -> None:
-                request.progress(begin + done * share)
-
-            for feature, scores in _measure(tool, items, audio, request, advance):
-                found[feature.name] = feature, scores
-        figures |= {
-            f"{path.stem}.{name}.{mode}": figure
-            for name, (_, scores) in found.items()
-            for mode, figure in scores.items()
-        }
-        band = _bandwidth([audio[stem] for stem in sorted({i.file for i in items})[:20]])
-        conditions[path.stem] = (
-            f"{len(items)} tokens of {len({i.file for i in items})} recordings of "
-            f"{len({i.speaker for i in items})} speakers; sound up to {band / 1000:.1f} kHz"
-        )
-        tables.append(_table(path, found))
-        drawings += _plot(request.out / f"{path.stem}.svg", found)
-    return PartResult(figures, tables, drawings, conditions)
+        found = _measured(tools, items, audio, request, advance)
+        if not any(scores for _, scores in found):
+            raise CorpusError(
+                f"{path}: no speaker says two phones in one context in the {len(items)} tokens "
+                f"used; use more recordings"
+            )
+        for feature, scores in found:
+            for mode, figure in scores.items():
+                result.figures[f"{path.stem}.{feature.name}.{mode}"] = figure
+        result.tables.append(_table(path, found))
+        result.plots.extend(_plot(request.out / f"{path.stem}.svg", found))
+        result.conditions[path.name] = _described(items, audio)
+    return result
 
 
 def _item_files(data: Path, options: AbxConfig) -> list[Path]:
@@ -128,32 +97,125 @@ def _limited(items: list[Item], limit: int | None, seed: int) -> list[Item]:
     return [item for item in items if item.file in kept]
 
 
-def _measure(
+def _measured(
+    tools: list[Extractor],
+    items: list[Item],
+    audio: dict[str, Path],
+    request: Request,
+    progress: Callable[[float], None],
+) -> list[tuple[Feature, Scores]]:
+    """Every feature with its errors."""
+    found = []
+    for step, tool in enumerate(tools):
+
+        def advance(done: float, step: int = step) -> None:
+            progress((step + done) / len(tools))
+
+        for feature, frames, counts in _frames(tool, items, audio, request, advance):
+            kept, starts, lengths = cut(
+                items, feature.rate, counts, request.options.abx.drop_last_frame
+            )
+            tokens = Tokens(frames, starts, lengths)
+            found.append((feature, _scores(feature, kept, tokens, request)))
+    return found
+
+
+def _frames(
     tool: Extractor,
     items: list[Item],
     audio: dict[str, Path],
     request: Request,
     progress: Callable[[float], None],
-) -> Iterator[tuple[Feature, dict[str, Figure]]]:
-    """Errors within and across speakers of each feature of one extractor."""
-    options = request.options.abx
+) -> Iterator[tuple[Feature, Tensor, dict[str, int]]]:
+    """Of each feature the frames (n, D) of all recordings, and how many each recording has."""
     files = list(dict.fromkeys(item.file for item in items))
-    frames: list[list[Tensor]] = [[] for _ in tool.features]
+    pieces: list[list[Tensor]] = []
+    device = request.model.device
     with torch.inference_mode():
         for number, file in enumerate(files):
-            waveform = torch.from_numpy(read(audio[file], SAMPLE_RATE).samples)[None]  # (1, T)
-            for kept, piece in zip(frames, tool.extract(waveform.to(request.model.device)), strict=True):
-                kept.append(piece)
+            samples = read(audio[file], SAMPLE_RATE).samples
+            pieces.append(tool.extract(torch.from_numpy(samples)[None].to(device)))
             progress(0.5 * (number + 1) / len(files))
-        for number, feature in enumerate(tool.features):
-            counts = {file: len(f) for file, f in zip(files, frames[number], strict=True)}
-            spans, kept_items = cut(items, feature.rate, counts, options.drop_last_frame)
-            whole = torch.cat(frames[number])  # (all frames, D)
-            frames[number] = []
-            whole = normalised(whole) if feature.scaled else whole
-            tokens = Tokens.cut(whole, spans)
+    for number, feature in enumerate(tool.features):
+        counts = {file: len(piece[number]) for file, piece in zip(files, pieces, strict=True)}
+        frames = torch.cat([piece[number] for piece in pieces])
+        yield feature, normalised(frames) if feature.scaled else frames, counts
+        progress(0.5 + 0.5 * (number + 1) / len(tool.features))
 
-            def advance(done: float, number: int = number) -> None:
-                progress(0.5 + 0.5 * (number + done) / len(tool.features))
 
-            yield feature, _scores(tokens, kept_items, feature, options, request.seed, advance)
+def _scores(feature: Feature, items: list[Item], tokens: Tokens, request: Request) -> Scores:
+    options = request.options.abx
+    groups = Groups(items, options.max_size_group, options.context == "any", request.seed)
+    cells = {"within": groups.within(), "across": groups.across(options.max_x_across)}
+    paper = dict(zip(MODES, feature.paper or (None, None), strict=True))
+
+    def distances(pairs: np.ndarray) -> np.ndarray:
+        return pair_distances(tokens, pairs)
+
+    scores = {}
+    for mode in MODES:
+        if cells[mode]:
+            found = score(cells[mode], cell_errors(cells[mode], distances), request.seed)
+            used = len({n for cell in cells[mode] for n in (*cell.x, *cell.a, *cell.b)})
+            scores[mode] = Figure(
+                100 * found.value,
+                100 * found.low,
+                100 * found.high,
+                used,
+                "%",
+                f"{len(cells[mode])} cells; speakers resampled",
+                paper[mode],
+            )
+    return scores
+
+
+def _table(path: Path, found: list[tuple[Feature, Scores]]) -> Table:
+    rows: list[list[Cell]] = [
+        [
+            feature.title,
+            None if feature.bits is None else round(feature.bits),
+            *(scores.get(mode) for mode in MODES),
+        ]
+        for feature, scores in found
+    ]
+    columns = ["feature", "bit/s", "within speakers, %", "across speakers, %"]
+    note = "Error in percent; lower is better, 50 is chance."
+    return Table(f"ABX error on {path.name}", columns, rows, note)
+
+
+def _plot(path: Path, found: list[tuple[Feature, Scores]]) -> list[Path]:
+    series = {mode: {f.title: s[mode] for f, s in found if mode in s} for mode in MODES}
+    return plots.dots(path, "ABX error, %", {f"{m} speakers": s for m, s in series.items() if s})
+
+
+def _conditions(options: AbxConfig) -> dict[str, str]:
+    last = "left out" if options.drop_last_frame else "kept"
+    return {
+        "protocol": f"Libri-Light; at most {options.max_size_group} tokens of a phone, context and "
+        f"speaker, at most {options.max_x_across} other speakers for X",
+        "context": "the same before and after" if options.context == "within" else "any",
+        "distance": "angle between frames, time-warped, divided by the length of the path",
+        "last frame of a token": last,
+    }
+
+
+def _described(items: list[Item], audio: dict[str, Path]) -> str:
+    files = sorted({item.file for item in items})
+    band = highest_frequency([audio[file] for file in files[:BAND_FILES]])
+    return (
+        f"{len(items)} tokens of {len(files)} recordings of {len({i.speaker for i in items})} "
+        f"speakers; the sound goes up to {band / 1000:.1f} kHz"
+    )
+
+
+def highest_frequency(paths: list[Path]) -> float:
+    """Up to where there is sound in the recordings, in Hz: what a lossy format has left of it."""
+    size = 512
+    power = torch.zeros(size // 2 + 1, dtype=torch.float64)
+    window = torch.hann_window(size, dtype=torch.float64)
+    for path in paths:
+        samples = torch.from_numpy(read(path, SAMPLE_RATE).samples).double()  # (T,)
+        frames = torch.nn.functional.pad(samples, (0, size)).unfold(0, size, size // 2) * window
+        power += torch.fft.rfft(frames).abs().square().sum(dim=0)
+    sounding = (power > BAND_FLOOR * power.max()).nonzero()
+    return float(sounding.max()) * SAMPLE_RATE / size if len(sounding) else 0.0

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from audiolm.audio.files import read
 from audiolm.evaluation.corpora import Utterance, utterances
 from audiolm.evaluation.generated import Generated, shared_folder
-from audiolm.evaluation.protocol import Figure, PartResult, Request, Skipped, Table, extra
+from audiolm.evaluation.plots import dots
+from audiolm.evaluation.protocol import Cell, Figure, PartResult, Request, Skipped, Table, extra
 from audiolm.evaluation.recogniser import load_recogniser
 from audiolm.evaluation.selection import between, spread
 from audiolm.evaluation.statistics import ratio_figure
@@ -87,7 +88,7 @@ def evaluate(request: Request) -> PartResult:
     heard += by_chance(heard)
 
     figures = error_figures(heard, request.seed)
-    rows = [
+    rows: list[list[Cell]] = [
         [NAMES[kind], figures[f"cer.{kind}"], figures[f"wer.{kind}"]]
         for kind in NAMES
         if f"wer.{kind}" in figures
@@ -105,7 +106,12 @@ def evaluate(request: Request) -> PartResult:
         f"their heights do not. Recogniser here: {recogniser.name}."
     )
     table = Table("Character and word error rate", ["Sound", "CER", "WER"], rows, note)
-    return PartResult(figures, [table], conditions=conditions)
+    series = {
+        title: {NAMES[k]: figures[f"{name}.{k}"] for k in NAMES if f"{name}.{k}" in figures}
+        for name, title in (("cer", "CER"), ("wer", "WER"))
+    }
+    plots = dots(request.out / "content.svg", "errors (%)", series)
+    return PartResult(figures, [table], plots, conditions)
 
 
 def normalised(text: str) -> str:
@@ -134,18 +140,25 @@ def errors(text: str, transcript: str) -> Errors:
 
 
 def by_chance(heard: Sequence[Heard]) -> list[Heard]:
-    """The texts of acoustic generation, each given to the next utterance, by another speaker.
+    """The texts of acoustic generation, each as if it were said in another utterance.
 
-    Where there is one speaker only, by the same; where there is one utterance only, none.
+    That is one by another speaker wherever there is one, else another one by the same.
     """
     made = [one for one in heard if one.kind == "acoustic_generation"]
-    wrong: list[Heard] = []
-    for place, one in enumerate(made):
-        later = [*made[place + 1 :], *made[:place]]
-        others = [other for other in later if other.utterance != one.utterance]
-        strangers = [o for o in others if o.utterance.speaker != one.utterance.speaker]
-        wrong += [Heard("chance", o.utterance, one.text) for o in (strangers or others)[:1]]
-    return wrong
+    said = list({one.utterance.recording.id: one.utterance for one in made}.values())
+    partners: dict[str, Utterance] = {}
+    for place, own in enumerate(said):
+        # From half way round: utterances that are sorted by speaker then have partners of others.
+        turn = (place + len(said) // 2) % len(said)
+        others = [u for u in [*said[turn:], *said[:turn]] if u is not own]
+        strangers = [u for u in others if u.speaker != own.speaker]
+        if others:
+            partners[own.recording.id] = (strangers or others)[0]
+    return [
+        Heard("chance", partners[one.utterance.recording.id], one.text)
+        for one in made
+        if one.utterance.recording.id in partners
+    ]
 
 
 def error_figures(heard: Sequence[Heard], seed: int) -> dict[str, Figure]:

@@ -22,14 +22,17 @@ class Tokens:
     """Tokens as stretches of frames.
 
     Args:
-        frames: of all tokens one after the other, (sum of lengths, D), of any scale.
+        frames: of all recordings one after the other, (n, D), of any scale.
+        starts: the first frame of each token.
         lengths: of each token, in frames, at least 1.
     """
 
-    def __init__(self, frames: Float[Tensor, "frames D"], lengths: Sequence[int]) -> None:
-        self.frames = directions(frames)  # (frames, D + 1)
+    def __init__(
+        self, frames: Float[Tensor, "n D"], starts: Sequence[int], lengths: Sequence[int]
+    ) -> None:
+        self.frames = directions(frames)  # (n, D + 1)
+        self.starts = np.asarray(starts, dtype=np.int64)  # (tokens,)
         self.lengths = np.asarray(lengths, dtype=np.int64)  # (tokens,)
-        self.starts = np.cumsum(self.lengths) - self.lengths
 
     def __len__(self) -> int:
         return len(self.lengths)

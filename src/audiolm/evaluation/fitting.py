@@ -52,14 +52,13 @@ def fit(
         progress: is told which share is done.
     """
     network.train()
-    optimizer = torch.optim.AdamW(
-        [
-            {"params": [p for p in network.parameters() if p.ndim > 1]},
-            {"params": [p for p in network.parameters() if p.ndim <= 1], "weight_decay": 0.0},
-        ],
-        lr=config.learning_rate,
-        weight_decay=config.weight_decay,
-    )
+    matrices = [p for p in network.parameters() if p.ndim > 1]
+    vectors = [p for p in network.parameters() if p.ndim <= 1]
+    groups = [
+        {"params": matrices, "weight_decay": config.weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW(groups, lr=config.learning_rate)
     device = next(network.parameters()).device
     begun, share, step = time.monotonic(), 0.0, 0
     while share < 1:
@@ -73,7 +72,9 @@ def fit(
         optimizer.step()
         step += 1
         minutes = (time.monotonic() - begun) / 60
-        share = min(1.0, max(step / config.steps, minutes / config.minutes if config.minutes else 0))
+        share = min(
+            1.0, max(step / config.steps, minutes / config.minutes if config.minutes else 0)
+        )
         progress(share)
     network.eval()
     return Fitted(step, time.monotonic() - begun, float(loss.detach()))

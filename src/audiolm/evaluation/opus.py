@@ -51,7 +51,14 @@ class Opus:
         with tempfile.TemporaryDirectory() as folder:
             source, made = Path(folder, "in.wav"), Path(folder, "out.opus")
             audio.write(source)
-            command = [self._program, "--quiet", "--bitrate", f"{kilobits:g}", source, made]
+            command = [
+                self._program,
+                "--quiet",
+                "--bitrate",
+                f"{kilobits:g}",
+                str(source),
+                str(made),
+            ]
             run = subprocess.run(command, capture_output=True, text=True, check=False)
             if run.returncode:
                 reason = " ".join(run.stderr.split()) or f"exit code {run.returncode}"

@@ -14,10 +14,8 @@ import torch
 from audiolm.audio.resample import resample
 from audiolm.audio.waveform import Audio
 from audiolm.codec.losses import MelLoss, MelLossConfig
-from audiolm.evaluation.protocol import Skipped
+from audiolm.evaluation.protocol import Skipped, extra
 from audiolm.shapes import SAMPLE_RATE
-
-GET_METRICS = "pip install audiolm[evaluate]"
 
 LARGEST_SI_SDR = 100.0
 """dB. What differs by less than float32 can say counts as equal."""
@@ -38,14 +36,11 @@ class Visqol:
     """
 
     def __init__(self, mode: VisqolMode) -> None:
-        try:
-            from visqol import VisqolApi
-        except ImportError as error:
-            raise Skipped(f"ViSQOL needs visqol-python ({error})", GET_METRICS) from None
+        package = extra("visqol")
         self.mode = mode
         self.mapper = {"speech": "deep lattice", "audio": "support vectors"}[mode]
         self.sample_rate = {"speech": 16_000, "audio": 48_000}[mode]
-        self._api = VisqolApi()
+        self._api = package.VisqolApi()
         try:
             self._api.create(mode=mode, use_lattice_model=True if mode == "speech" else None)
         except ImportError as error:
@@ -70,10 +65,7 @@ def stoi(made: Audio, real: Audio) -> float | None:
     Raises:
         Skipped: without pystoi.
     """
-    try:
-        from pystoi import stoi as measure
-    except ImportError as error:
-        raise Skipped(f"STOI needs pystoi ({error})", GET_METRICS) from None
+    measure = extra("pystoi").stoi
     a, b = _paired(made, real)
     with warnings.catch_warnings():
         # pystoi warns, and returns 1e-5, when less than 0.4 s is left without the silence.

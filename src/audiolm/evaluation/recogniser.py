@@ -6,6 +6,8 @@ differs between recognisers is large: figures compare only where the recogniser 
 """
 
 import json
+from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,7 +17,7 @@ import torch
 from audiolm.audio.files import to_int16
 from audiolm.audio.waveform import Audio
 from audiolm.errors import ConfigurationError
-from audiolm.evaluation.protocol import Skipped
+from audiolm.evaluation.protocol import Skipped, extra
 from audiolm.shapes import SAMPLE_RATE
 
 POCKETSPHINX = "pocketsphinx"
@@ -58,14 +60,8 @@ class Pocketsphinx:
     """
 
     def __init__(self) -> None:
-        try:
-            import pocketsphinx
-        except ImportError as error:
-            raise Skipped(
-                f"a recogniser is needed ({error})", "pip install audiolm[evaluate]"
-            ) from None
-        version = getattr(pocketsphinx, "__version__", "")
-        self.name = f"pocketsphinx {version}".strip()
+        pocketsphinx = extra("pocketsphinx")
+        self.name = f"{POCKETSPHINX} {version(POCKETSPHINX)}"
         self._decoder = pocketsphinx.Decoder(samprate=SAMPLE_RATE, loglevel="FATAL", cmn="batch")
 
     def transcribe(self, audio: Audio) -> str:
@@ -100,7 +96,7 @@ class TransformersRecogniser:
                 "speech here; give a Whisper, wav2vec2 or HuBERT-CTC model"
             )
         try:
-            import transformers
+            transformers = import_module("transformers")
         except ImportError as error:
             raise Skipped(
                 f"{folder} is read by transformers ({error})", "pip install transformers"

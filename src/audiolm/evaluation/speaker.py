@@ -19,11 +19,11 @@ from audiolm.errors import CorpusError
 from audiolm.evaluation.classifier import Classifier, ClassifierFile, train_classifier
 from audiolm.evaluation.corpora import Utterance, utterances
 from audiolm.evaluation.generated import Generated, shared_folder
+from audiolm.evaluation.plots import dots
 from audiolm.evaluation.protocol import Figure, PartResult, Request, Skipped, Table
 from audiolm.evaluation.selection import spread
 from audiolm.evaluation.statistics import mean_figure
 from audiolm.shapes import SAMPLE_RATE
-
 
 PAPER = {"codec": 100.0, "acoustic_generation": 3.2, "continuation": 92.6}
 """Table III, in percent."""
@@ -84,7 +84,7 @@ def evaluate(request: Request) -> PartResult:
     lacking = {"semantic", "coarse"} - model.stages.keys()
     if lacking:
         conditions["not measured"] = f"what takes the stages {', '.join(sorted(lacking))}"
-    return heard.result(conditions, request.seed)
+    return heard.result(conditions, request)
 
 
 class Heard:
@@ -95,7 +95,9 @@ class Heard:
         self._right: dict[str, list[bool]] = {}
         self._speakers: dict[str, list[str]] = {}
 
-    def hear(self, kind: str, audio: Audio, said_by: Utterance, prompt: Audio | None = None) -> None:
+    def hear(
+        self, kind: str, audio: Audio, said_by: Utterance, prompt: Audio | None = None
+    ) -> None:
         """Classify one piece of sound; with a prompt, compare with what is said of that as well."""
         answer = self._classifier.classify(audio)
         self._note(kind, answer == said_by.speaker, said_by)
@@ -107,7 +109,7 @@ class Heard:
         self._right.setdefault(kind, []).append(right)
         self._speakers.setdefault(kind, []).append(said_by.speaker)
 
-    def result(self, conditions: dict[str, str], seed: int) -> PartResult:
+    def result(self, conditions: dict[str, str], request: Request) -> PartResult:
         """Accuracies, with intervals over the speakers."""
         figures: dict[str, Figure] = {}
         for kind, right in self._right.items():
@@ -117,7 +119,7 @@ class Heard:
                 unit="%",
                 scale=100,
                 paper=PAPER.get(kind),
-                seed=seed,
+                seed=request.seed,
             )
         table = Table(
             "Speaker classification",
@@ -126,7 +128,9 @@ class Heard:
             "The paper's classifier tells 291 speakers apart, this one those of the corpus: "
             f"chance is {conditions['chance']} here and 0.3 % there.",
         )
-        return PartResult(figures, [table], conditions=conditions)
+        named = {NAMES[kind]: figure for kind, figure in figures.items()}
+        plots = dots(request.out / "speaker.svg", "accuracy (%)", {"here": named})
+        return PartResult(figures, [table], plots, conditions)
 
 
 def prompts_of(chosen: Sequence[Utterance], seconds: float) -> list[Audio]:

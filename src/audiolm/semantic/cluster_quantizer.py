@@ -74,7 +74,7 @@ class ClusterQuantizer(nn.Module):
 
     def _cepstra(self, mel: Tensor, real: FlatMask) -> Tensor:
         """Cepstra (B, S, 4 * CEPSTRA) less their mean over each row, which the microphone makes."""
-        x = (mel @ self.cosines).unflatten(1, (-1, 4)).flatten(2)
+        x: Tensor = (mel @ self.cosines).unflatten(1, (-1, 4)).flatten(2)
         count = real.sum(1).clamp(min=1)[:, None, None]
         return x - (x * real[..., None]).sum(1, keepdim=True) / count
 

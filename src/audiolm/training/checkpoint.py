@@ -5,7 +5,7 @@ random generator's state. Batches need none: each is a function of the step's nu
 """
 
 import errno
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ class TrainingState:
     averaged: AveragedWeights
     step: int = 0
     seconds: float = 0.0
-    world: World = World()
+    world: World = field(default_factory=World)
 
     def state_dict(self) -> dict[str, Any]:
         """All of it, as tensors and plain values; every rank has to ask for it at once."""

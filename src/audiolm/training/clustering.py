@@ -14,6 +14,9 @@ from audiolm.semantic.w2v_bert import W2vBert
 from audiolm.shapes import SAMPLE_RATE, SEMANTIC_HOP
 from audiolm.training.recordings import Recordings
 
+KEPT_BYTES = 2e9
+"""Features of a corpus up to this size are kept in memory."""
+
 
 class ClusteringConfig(Configuration):
     """Which layer becomes tokens, and how many."""
@@ -48,31 +51,34 @@ def cluster(
     seed: int,
     progress: Callable[[float], None],
 ) -> Clustering:
-    """Cluster the activations of one layer; the stream of features is made anew on every pass.
+    """Cluster the activations of one layer, as the tokenizer will hear them: in its windows.
 
-    Features are kept in memory as float16 where they fit in 2 GB, so that the network runs once.
+    Features are kept in memory as float16 where they fit in `KEPT_BYTES`, so that the network runs
+    once; otherwise it runs anew on every pass.
     """
-    network = network.eval()
     device = recordings.device
     chosen = recordings.by_length(config.batch_seconds, hours=config.hours)
-    passes = config.iterations + 2
-    done = 0.0
+    seconds = sum(recordings.store.length(i) for indices in chosen for i in indices) / SAMPLE_RATE
+    width = network.config.conformer.width
+    fits = seconds * (SAMPLE_RATE / SEMANTIC_HOP) * width * 2 < KEPT_BYTES
+    passes = 1 if fits else config.iterations + 3
+    done = 0
+    zeros, ones = (fill(width, device=device) for fill in (torch.zeros, torch.ones))
+    unclustered = W2vBertTokenizer.from_network(
+        network, config.layer, zeros, ones, zeros.expand(config.clusters, width)
+    )
 
     def activations() -> Iterator[Tensor]:
         nonlocal done
         for indices in chosen:
             waveform, lengths = recordings.whole(indices)  # (B, T), (B,)
-            with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16):
-                features = network.features(waveform, lengths, config.layer).float()  # (B, S, D)
+            features = unclustered.features(waveform, lengths)  # (B, S, D)
             steps = -(-lengths // SEMANTIC_HOP)
             real = torch.arange(features.shape[1], device=device) < steps[:, None]  # (B, S)
-            done += 1 / (passes * len(chosen))
-            progress(min(1.0, done))
+            done += 1
+            progress(done / (passes * len(chosen)))
             yield features[real]  # (n, D)
 
-    seconds = sum(recordings.store.length(i) for indices in chosen for i in indices) / SAMPLE_RATE
-    width = network.config.conformer.width
-    fits = seconds * (SAMPLE_RATE / SEMANTIC_HOP) * width * 2 < 2e9
     kept = [batch.half() for batch in activations()] if fits else None
 
     def raw() -> Iterator[Tensor]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
 from pydantic import Field, model_validator
@@ -22,7 +22,10 @@ from audiolm.training.w2v_bert_task import W2vBertTraining
 StepName = Literal[
     "codec", "w2v_bert", "clustering", "tokens", "semantic", "coarse", "fine", "acoustic_only"
 ]
-"""The steps of the recipe, in the order in which they are taken."""
+"""The steps of the recipe."""
+
+STEPS: tuple[StepName, ...] = get_args(StepName)
+"""In the order in which they are taken."""
 
 
 class DataConfig(Configuration):
@@ -68,9 +71,9 @@ class Preset(Configuration):
     """How each step is done."""
     recipe: list[StepName]
     """The steps that `audiolm train` takes."""
-    shares: dict[StepName, float] = Field(default_factory=dict)
+    shares: dict[StepName, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
     """How `--minutes` is divided among the steps; only the ratios count."""
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
     """Of everything random in training."""
 
     @model_validator(mode="after")
@@ -102,6 +105,41 @@ class Preset(Configuration):
         return self
 
 
+class Drawn(Configuration):
+    """What decides which recordings and which crops are drawn."""
+
+    seed: int
+    """As in `Preset`."""
+    data: DataConfig
+    """Nothing but the share that is held out."""
+
+
+def is_stage(name: StepName) -> bool:
+    """Whether a step trains a stage."""
+    return STEPS.index(name) > STEPS.index("tokens")
+
+
+def step_settings(preset: Preset, name: StepName) -> dict[str, Configuration]:
+    """What may not change between two sittings of one step, by group."""
+    training = preset.training
+    steps: dict[str, tuple[Configuration | None, Configuration | None]] = {
+        "codec": (preset.codec, training.codec),
+        "w2v_bert": (preset.w2v_bert, training.w2v_bert),
+        "clustering": (None, training.clustering),
+        "tokens": (None, training.tokens),
+    }
+    network, how = steps.get(name, (preset.stages.get(name), training.stages.get(name)))
+    drawn = Drawn(seed=preset.seed, data=DataConfig(held_out=preset.data.held_out))
+    chosen = {"network": network, "training": how, "drawn": drawn}
+    return {group: value for group, value in chosen.items() if value is not None}
+
+
+def step_keys(name: StepName) -> dict[str, str]:
+    """Where each group of a step's settings stands in a preset."""
+    place = f"stages.{name}" if is_stage(name) else name
+    return {"network": place, "training": f"training.{place}", "drawn": ""}
+
+
 def preset_names() -> list[str]:
     """The presets in the package."""
     folder = resources.files("audiolm") / "presets"
@@ -117,7 +155,7 @@ def load_preset(name: str, assignments: Sequence[str] = ()) -> Preset:
     if name in preset_names():
         text = (resources.files("audiolm") / "presets" / f"{name}.yaml").read_text("utf-8")
     elif Path(name).suffix in {".yaml", ".yml"} and Path(name).is_file():
-        text = Path(name).read_text("utf-8")
+        text = Path(name).read_text("utf-8", "replace")
     else:
         known = ", ".join(preset_names())
         raise ConfigurationError(f"preset {name}: not known; use one of {known}, or a .yaml file")
@@ -125,4 +163,6 @@ def load_preset(name: str, assignments: Sequence[str] = ()) -> Preset:
         data: Any = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ConfigurationError(f"preset {name}: not valid YAML ({error})") from None
+    if not isinstance(data, dict):
+        raise ConfigurationError(f"preset {name}: holds no settings; copy one of the package's")
     return parse(Preset, override(data, assignments), f"preset {name}")

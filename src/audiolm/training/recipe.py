@@ -9,67 +9,31 @@ needs to go on: the resolved preset, packed recordings, checkpoints, logs, token
 when the model is done.
 """
 
-import json
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
-from tqdm import tqdm
 
-from audiolm._version import __version__
-from audiolm.codec import Codec
-from audiolm.configuration import Configuration
-from audiolm.data.corpus import Corpus, open_corpus, split_held_out
-from audiolm.data.tokens import TokenStore
-from audiolm.errors import ConfigurationError, CorpusError, TrainingError
-from audiolm.model_folder import MANIFEST, load_part, read_manifest, save_part
-from audiolm.part import Part, fingerprint
-from audiolm.semantic import SemanticTokenizer
-from audiolm.semantic.w2v_bert import W2vBert
+from audiolm.errors import ConfigurationError, TrainingError
 from audiolm.training import distributed
-from audiolm.training.clustering import cluster
-from audiolm.training.codec_task import CodecTask, CodecTraining
-from audiolm.training.logbook import ShareBar
-from audiolm.training.loop import Outcome, train
-from audiolm.training.preset import DataConfig, Preset, StepName
-from audiolm.training.recordings import Recordings
-from audiolm.training.stage_task import StageTask, StageTraining
-from audiolm.training.step_folder import Done, StepFolder, write_text
-from audiolm.training.task import Task
-from audiolm.training.tokenizing import tokenize_corpus
-from audiolm.training.w2v_bert_task import W2vBertTask, W2vBertTraining
+from audiolm.training.preset import (
+    STEPS,
+    Preset,
+    StepName,
+    is_stage,
+    step_keys,
+    step_settings,
+)
+from audiolm.training.step_folder import Done, StepFolder
+from audiolm.training.workshop import Request, Workshop, made_by
 
-STEPS: tuple[StepName, ...] = get_args(StepName)
+__all__ = ["Request", "train_model"]
+
 UNTIMED = ("clustering", "tokens")
 """Steps that take the time they need."""
-
-T = TypeVar("T", CodecTraining, W2vBertTraining, StageTraining)
-
-
-@dataclass(frozen=True)
-class Request:
-    """What `audiolm train` was asked."""
-
-    folder: Path
-    """The recordings."""
-    out: Path
-    """The model folder."""
-    preset: Preset
-    minutes: float | None = None
-    """Time for all steps that are trained; None: each step's own."""
-    only: Sequence[str] = ()
-    """Steps to take; all of the recipe when empty."""
-    restart: bool = False
-    """Forget what the chosen steps had learnt, and begin them again."""
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    quiet: bool = False
 
 
 def train_model(request: Request) -> dict[str, Any]:
@@ -84,8 +48,8 @@ def train_model(request: Request) -> dict[str, Any]:
     workshop = Workshop(request)
     workshop.recordings()  # whatever is wrong with them is said before hours of training
     if request.restart:
-        workshop.set_aside(steps)
-    figures = {name: workshop.take(name, minutes[name]) for name in steps}
+        _set_aside(workshop, steps)
+    figures = {name: _take(workshop, name, minutes[name]) for name in steps}
     distributed.leave(workshop.world)
     return {"model": str(request.out), "steps": figures}
 
@@ -96,7 +60,7 @@ def _chosen_steps(request: Request) -> list[StepName]:
         raise ConfigurationError(f"--only {unknown[0]}: not a step; use some of {', '.join(STEPS)}")
     chosen = [name for name in STEPS if name in (request.only or request.preset.recipe)]
     for name in chosen:
-        if STEPS.index(name) > STEPS.index("tokens") and name not in request.preset.stages:
+        if is_stage(name) and name not in request.preset.stages:
             raise ConfigurationError(
                 f"stages.{name}: not in preset {request.preset.name}; add it, or choose other "
                 "steps with --only"
@@ -116,378 +80,62 @@ def _minutes(request: Request, name: StepName, steps: Sequence[StepName]) -> flo
     return request.minutes * shares[name] / sum(shares.values())
 
 
-class Drawn(Configuration):
-    """What decides which crops are drawn."""
+def _set_aside(workshop: Workshop, steps: Sequence[StepName]) -> None:
+    """Begin these steps anew; what they had learnt is renamed."""
+    if workshop.world.writes:
+        for name in steps:
+            StepFolder(workshop.folder / name).set_aside()
+    distributed.wait(workshop.world)
 
-    seed: int
-    data: DataConfig
 
-
-class Workshop:
-    """One training folder: recordings, the steps, and where each keeps its state."""
-
-    def __init__(self, request: Request) -> None:
-        self.request = request
-        self.preset = request.preset
-        self.device = request.device
-        self.folder = request.out / "training"
-        self.world = distributed.join(self.device)
-        self.minutes: float | None = None
-        if self.world.writes:
-            self._open_folder()
-        distributed.wait(self.world)
-        self._recordings: tuple[Recordings, Recordings] | None = None
-
-    # Each step: what it needs, what it makes.
-
-    def take(self, name: StepName, minutes: float | None) -> dict[str, float]:
-        """Take one step, or say that it is done already. Returns its figures."""
-        self.minutes = minutes
-        folder = StepFolder(self.folder / name)
-        settings = self._settings(name)
-        folder.refuse_other(settings, _keys(name))
-        inputs = self._inputs(name)
-        done = folder.done()
-        if done is not None:
-            if done.inputs != inputs:
-                raise TrainingError(
-                    f"{folder.path}: was made from other parts than are there now; "
-                    f"give --only {name} --restart to make it anew"
-                )
-            if not self._wants_more(name, done):
-                self._say(f"{name}: done already ({done.seconds:.0f} s); --restart trains anew")
-                return done.figures
-        distributed.wait(self.world)
-        if self.world.writes:
-            folder.begin(settings)
-        # Each step begins with generators of its own: it depends on no step taken before it.
-        key = np.random.SeedSequence((self.preset.seed, STEPS.index(name), self.world.rank))
-        torch.manual_seed(int(key.generate_state(1, np.uint64)[0]))
-        begun = time.monotonic()
-        method: Callable[[Path], dict[str, float]] = {
-            "codec": self.codec,
-            "w2v_bert": self.w2v_bert,
-            "clustering": self.clustering,
-            "tokens": self.tokens,
-        }.get(name, lambda place: self.stage(name, place))
-        figures = method(folder.path)
-        if self.world.writes:
-            folder.finish(Done(inputs, figures, round(time.monotonic() - begun, 1), made_by()))
-        return figures
-
-    def set_aside(self, steps: Sequence[StepName]) -> None:
-        """Begin these steps anew; what they had learnt is renamed."""
-        if self.world.writes:
-            for name in steps:
-                StepFolder(self.folder / name).set_aside()
-        distributed.wait(self.world)
-
-    def codec(self, folder: Path) -> dict[str, float]:
-        """Recordings → codec."""
-        training = self.preset.training.codec
-        train_on, judge_on = self.recordings()
-        task = CodecTask(
-            self.preset.codec,
-            self._within_budget("codec", training),
-            train_on,
-            judge_on,
-        )
-        return self._train(task, folder)
-
-    def w2v_bert(self, folder: Path) -> dict[str, float]:
-        """Recordings → the network under the semantic tokens."""
-        training = self.preset.training.w2v_bert
-        train_on, judge_on = self.recordings()
-        task = W2vBertTask(
-            self.preset.w2v_bert,
-            self._within_budget("w2v_bert", training),
-            train_on,
-            judge_on,
-            self.preset.seed,
-        )
-        return self._train(task, folder)
-
-    def clustering(self, folder: Path) -> dict[str, float]:
-        """The network's layer → semantic tokenizer."""
-        trained = StepFolder(self.folder / "w2v_bert")
-        trained.refuse_other(self._settings("w2v_bert"), _keys("w2v_bert"))
-        network = W2vBert(self.preset.w2v_bert)
-        network.load_state_dict(self._w2v_bert_weights())
-        with self._bar("clustering") as bar:
-            result = cluster(
-                network.to(self.device),
-                self.recordings()[0],
-                self.preset.training.clustering,
-                self.preset.seed,
-                bar,
-            )
-        self._keep("semantic", result.tokenizer)
-        self._report("clustering", result.figures, result.alarms)
-        return result.figures
-
-    def tokens(self, folder: Path) -> dict[str, float]:
-        """Recordings, codec, tokenizer → tokens on disk."""
-        codec, tokenizer = self._codec(), self._tokenizer()
-        figures: dict[str, float] = {}
-        for name, recordings in zip(("train", "held_out"), self.recordings(), strict=True):
-            with self._bar(f"tokens {name}") as bar:
-                store = tokenize_corpus(
-                    codec.to(self.device),
-                    tokenizer.to(self.device),
-                    recordings,
-                    folder / name,
-                    self.preset.training.tokens,
-                    self.world,
-                    bar,
-                )
-            figures |= {
-                f"{name} {key}": value
-                for key, value in store.statistics.items()
-                if isinstance(value, int | float)
-            }
-        self._report("tokens", figures, [])
-        return figures
-
-    def stage(self, name: StepName, folder: Path) -> dict[str, float]:
-        """Tokens → one stage."""
-        prints = self._inputs(name)
-        if StepFolder(self.folder / "tokens").done() is None:
-            raise TrainingError(f"{self.folder / 'tokens'}: not finished; give --only tokens first")
-        stores = [TokenStore(self.folder / "tokens" / part) for part in ("train", "held_out")]
-        for store in stores:
-            store.require(prints["codec"], prints["semantic"])
-        config = self.preset.stages[name]
-        for key in ("clusters", "codebook_size", "levels"):
-            held, asked = getattr(stores[0].format, key), getattr(config.layout, key)
-            if held != asked:
-                raise ConfigurationError(
-                    f"stages.{name}.layout.{key}: is {asked}, but the tokens have {held}; set it "
-                    "to that"
-                )
-        config = config.model_copy(
-            update={
-                "codec_fingerprint": prints["codec"],
-                "semantic_fingerprint": prints["semantic"],
-                "semantic_rate": float(stores[0].statistics["semantic_rate"]),
-            }
-        )
-        training = self.preset.training.stages.get(name, StageTraining())
-        task = StageTask(
-            name,
-            config,
-            self._within_budget(name, training),
-            stores[0],
-            stores[1],
-            self.device,
-            self.world.size,
-            self.preset.seed,
-        )
-        return self._train(task, folder)
-
-    # What the steps share.
-
-    def recordings(self) -> tuple[Recordings, Recordings]:
-        """The recordings that are trained on and those that judge, opened once."""
-        if self._recordings is None:
-            data = self.preset.data
-            corpus = open_corpus(self.request.folder)
-            if data.validation:
-                parts: tuple[Corpus, Corpus] = corpus, open_corpus(Path(data.validation))
-            else:
-                parts = split_held_out(corpus, data.held_out, self.preset.seed)
-            if not parts[1].recordings:
-                raise CorpusError(
-                    f"{corpus.root}: has a single speaker or recording, which leaves none to judge "
-                    "by; add recordings, or name a folder of others with --validation"
-                )
-            train_on, judge_on = (
-                Recordings.open(
-                    part,
-                    self.folder / "recordings" / name if data.pack else None,
-                    self.device,
-                    self.world,
-                    self.preset.seed,
-                    quiet=self.request.quiet,
-                )
-                for name, part in zip(("train", "held_out"), parts, strict=True)
-            )
-            self._recordings = train_on, judge_on
-            self._report_skipped(
-                [
-                    reason
-                    for part, opened in zip(parts, self._recordings, strict=True)
-                    for _, reason in [*part.skipped, *getattr(opened.store, "skipped", [])]
-                ]
-            )
-        return self._recordings
-
-    def _train(self, task: Task, folder: Path) -> dict[str, float]:
-        outcome: Outcome = train(task, folder, self.device, self.world, quiet=self.request.quiet)
-        part = task.export(outcome.averaged)
-        if part is not None:
-            self._keep(f"stage_{task.name}" if task.name in self.preset.stages else task.name, part)
-        return outcome.figures | {"steps": outcome.step, "seconds": outcome.seconds}
-
-    def _keep(self, name: str, part: Part) -> None:
-        """Put a finished part into the model folder, rounded to what the file can hold."""
-        if self.world.writes:
-            about = {
-                "preset": self.preset.model_dump(mode="json"),
-                "made_by": made_by(),
-                "data": {
-                    "folder": self.request.folder.resolve().name,
-                    "recordings": self._data_summary(),
-                },
-            }
-            save_part(self.request.out, name, part.rounded().cpu(), about)
-        distributed.wait(self.world)
-
-    def _data_summary(self) -> dict[str, float]:
-        train_on, judge_on = self.recordings()
-        return {
-            "train files": len(train_on),
-            "train hours": round(train_on.hours, 3),
-            "validation files": len(judge_on),
-            "validation hours": round(judge_on.hours, 3),
-        }
-
-    def _codec(self) -> Codec:
-        part = self._part("codec", "codec")
-        assert isinstance(part, Codec)
-        return part
-
-    def _tokenizer(self) -> SemanticTokenizer:
-        part = self._part("semantic", "w2v_bert,clustering")
-        assert isinstance(part, SemanticTokenizer)
-        return part
-
-    def _part(self, name: str, steps: str) -> Part:
-        """A part that earlier steps have put into the model folder."""
-        out = self.request.out
-        if not (out / MANIFEST).exists() or name not in read_manifest(out).parts:
-            raise TrainingError(f"{out}: there is no {name} in it yet; give --only {steps} first")
-        return load_part(out, name)
-
-    def _w2v_bert_weights(self) -> dict[str, Tensor]:
-        """The averaged weights of the network under the semantic tokens."""
-        path = self.folder / "w2v_bert" / "checkpoint.pt"
-        if not path.exists():
-            raise TrainingError(f"{path}: is not there yet; give --only w2v_bert first")
-        saved = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        weights: dict[str, Tensor] = saved["averaged"]
-        return weights
-
-    def _inputs(self, name: StepName) -> dict[str, str]:
-        """Fingerprints of what a step stands on."""
-        if name in ("codec", "w2v_bert"):
-            return {}
-        if name == "clustering":
-            return {"w2v_bert": fingerprint({}, self._w2v_bert_weights())}
-        return {"codec": self._codec().fingerprint(), "semantic": self._tokenizer().fingerprint()}
-
-    def _settings(self, name: StepName) -> dict[str, Configuration]:
-        """What may not change between two sittings of one step, by group (see `_keys`)."""
-        training, preset = self.preset.training, self.preset
-        steps: dict[str, tuple[Configuration | None, Configuration | None]] = {
-            "codec": (preset.codec, training.codec),
-            "w2v_bert": (preset.w2v_bert, training.w2v_bert),
-            "clustering": (None, training.clustering),
-            "tokens": (None, training.tokens),
-        }
-        network, how = steps.get(name, (preset.stages.get(name), training.stages.get(name)))
-        drawn = Drawn(seed=preset.seed, data=DataConfig(held_out=preset.data.held_out))
-        chosen = {"network": network, "training": how, "drawn": drawn}
-        return {group: value for group, value in chosen.items() if value is not None}
-
-    def _within_budget(self, name: StepName, training: T) -> T:
-        """Its settings, with the time that `--minutes` gives it."""
-        optimization = training.optimization
-        if self.minutes is not None:
-            optimization = optimization.model_copy(update={"minutes": self.minutes})
-        if optimization.steps is None and optimization.minutes is None:
-            raise ConfigurationError(
-                f"{_keys(name)['training']}.optimization: how long? "
-                f"Give --minutes, or --set {_keys(name)['training']}.optimization.steps=N"
-            )
-        return training.model_copy(update={"optimization": optimization})
-
-    def _wants_more(self, name: StepName, done: Done) -> bool:
-        """Whether a finished training is asked to go on for longer than it did."""
-        training = self.preset.training
-        how = {"codec": training.codec, "w2v_bert": training.w2v_bert, **training.stages}.get(name)
-        if how is None:
-            return False
-        asked = how.optimization.model_copy(
-            update={"minutes": self.minutes or how.optimization.minutes}
-        )
-        if asked.steps is None and asked.minutes is None:
-            return False
-        # A tenth more seconds is what the clock may be out by.
-        return asked.progress(int(done.figures["steps"]), 1.1 * done.figures["seconds"]) < 1
-
-    def _open_folder(self) -> None:
-        """Make the training folder, in a model folder or a new one."""
-        out = self.request.out
-        try:
-            if out.is_dir() and any(out.iterdir()):
-                if not (out / MANIFEST).exists() and not self.folder.exists():
-                    raise TrainingError(
-                        f"{out}: is not empty and not a model; name a new or empty folder with --out"
-                    )
-            resolved = self.preset.model_dump(mode="json")
-            write_text(self.folder / "preset.json", json.dumps(resolved, indent=1))
-        except OSError as error:
+def _take(workshop: Workshop, name: StepName, minutes: float | None) -> dict[str, float]:
+    """Take one step, or say that it is done already. Returns its figures."""
+    workshop.minutes = minutes
+    preset, world = workshop.preset, workshop.world
+    folder, settings = StepFolder(workshop.folder / name), step_settings(preset, name)
+    folder.refuse_other(settings, step_keys(name))
+    inputs, done = workshop.inputs(name), folder.done()
+    if done is not None:
+        if done.inputs != inputs:
             raise TrainingError(
-                f"{out}: cannot be written ({error.strerror}); name another folder with --out"
-            ) from None
-
-    def _bar(self, name: str) -> ShareBar:
-        return ShareBar(name, self.request.quiet or not self.world.writes)
-
-    def _say(self, message: str) -> None:
-        """Tell the user, unless they want quiet."""
-        if not self.request.quiet:
-            self._warn(message)
-
-    def _warn(self, message: str) -> None:
-        """Tell the user in any case."""
-        if self.world.writes:
-            tqdm.write(message, file=sys.stderr)
-
-    def _report(self, name: str, figures: dict[str, float], alarms: list[str]) -> None:
-        self._say(f"{name}: " + ", ".join(f"{key} {value:.4g}" for key, value in figures.items()))
-        for alarm in alarms:
-            self._warn(f"{name}: warning: {alarm}")
-
-    def _report_skipped(self, reasons: list[str]) -> None:
-        """Say how many files are left out, and list them in a file."""
-        if reasons and self.world.writes:
-            path = self.folder / "skipped.txt"
-            write_text(path, "\n".join(reasons))
-            self._warn(
-                f"recordings: warning: {len(reasons)} files cannot be read and are left out, "
-                f"listed in {path}; the first: {reasons[0]}"
+                f"{folder.path}: was made from other parts than are there now; "
+                f"give --only {name} --restart to make it anew"
             )
+        if not _wants_more(preset, name, minutes, done):
+            workshop.say(f"{name}: done already ({done.seconds:.0f} s); --restart trains anew")
+            return done.figures
+    distributed.wait(world)
+    if world.writes:
+        folder.begin(settings)
+    # Each step begins with random numbers of its own: it depends on no step taken before it.
+    key = np.random.SeedSequence((preset.seed, STEPS.index(name), world.rank))
+    torch.manual_seed(int(key.generate_state(1, np.uint64)[0]))
+    begun = time.monotonic()
+    method: Callable[[Path], dict[str, float]] = {
+        "codec": workshop.codec,
+        "w2v_bert": workshop.w2v_bert,
+        "clustering": workshop.clustering,
+        "tokens": workshop.tokens,
+    }.get(name, lambda place: workshop.stage(name, place))
+    figures = method(folder.path)
+    if world.writes:
+        folder.finish(Done(inputs, figures, round(time.monotonic() - begun, 1), made_by()))
+    distributed.wait(world)
+    return figures
 
 
-def _keys(name: StepName) -> dict[str, str]:
-    """Where each group of a step's settings stands in a preset."""
-    stage = "stages." if STEPS.index(name) > STEPS.index("tokens") else ""
-    return {"network": f"{stage}{name}", "training": f"training.{stage}{name}", "drawn": ""}
-
-
-def made_by() -> str:
-    """The version, and the commit where the package runs from a checkout."""
-    here = Path(__file__).parent
-    try:
-        commit = subprocess.run(
-            ["git", "log", "-1", "--format=%h", "--abbrev=12", "--", "."],
-            cwd=here,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=5,
-        ).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        commit = ""
-    return f"audiolm {__version__} {commit}".rstrip()
+def _wants_more(preset: Preset, name: StepName, minutes: float | None, done: Done) -> bool:
+    """Whether a finished training is asked to go on for longer than it did."""
+    training = preset.training
+    budgets = {stage: how.optimization for stage, how in training.stages.items()}
+    budgets |= {
+        "codec": training.codec.optimization,
+        "w2v_bert": training.w2v_bert.optimization,
+    }
+    if name not in budgets:
+        return False
+    asked = budgets[name].model_copy(update={"minutes": minutes or budgets[name].minutes})
+    if asked.steps is None and asked.minutes is None:
+        return False
+    # A tenth more seconds is what the clock may be out by.
+    return asked.progress(int(done.figures["steps"]), 1.1 * done.figures["seconds"]) < 1

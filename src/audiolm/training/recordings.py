@@ -104,7 +104,8 @@ class Recordings:
         chosen = list(range(len(self)) if among is None else among)
         if hours is not None and self.hours > hours:
             stride = self.hours / hours
-            chosen = [chosen[int(k * stride)] for k in range(int(len(chosen) / stride))]
+            count = max(1, int(len(chosen) / stride))
+            chosen = [chosen[int(k * stride)] for k in range(count)]
         lengths = [self.store.length(i) for i in chosen]
         groups = length_batches(lengths, round(seconds * SAMPLE_RATE))
         return [[chosen[k] for k in group] for group in groups]

@@ -111,7 +111,7 @@ def _plain(settings: Configuration) -> dict[str, Any]:
 
 
 def _completed(cls: type[Configuration], data: dict[str, Any]) -> dict[str, Any]:
-    """Settings of an earlier version as this one understands them; as they are where it does not."""
+    """Settings of an earlier version as this one understands them, or as they are."""
     try:
         return _plain(cls.model_validate(data))
     except ValidationError:

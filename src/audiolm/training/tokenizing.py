@@ -12,7 +12,7 @@ from audiolm.configuration import Configuration
 from audiolm.data.token_writer import TokenWriter
 from audiolm.data.tokens import TokenFormat, TokenStore
 from audiolm.semantic import SemanticTokenizer
-from audiolm.shapes import CODEC_HOP, SEMANTIC_HOP
+from audiolm.shapes import CODEC_HOP, SAMPLE_RATE, SEMANTIC_HOP
 from audiolm.training.distributed import World, wait
 from audiolm.training.recordings import Recordings
 
@@ -56,7 +56,8 @@ def tokenize_corpus(
         semantic: dict[int, np.ndarray] = {}
         codes: dict[int, np.ndarray] = {}
         for indices in recordings.by_length(config.batch_seconds, among=members):
-            for index, ids, frames in _tokens(codec, tokenizer, recordings, indices):
+            tokens = _tokens(codec, tokenizer, recordings, indices, config.batch_seconds)
+            for index, ids, frames in tokens:
                 semantic[index], codes[index] = ids, frames
         writer.write(shard, [semantic[i] for i in members], [codes[i] for i in members])
         progress((done + 1) / len(missing))
@@ -69,12 +70,26 @@ def tokenize_corpus(
 
 @torch.inference_mode()
 def _tokens(
-    codec: Codec, tokenizer: SemanticTokenizer, recordings: Recordings, indices: Sequence[int]
+    codec: Codec,
+    tokenizer: SemanticTokenizer,
+    recordings: Recordings,
+    indices: Sequence[int],
+    seconds: float,
 ) -> list[tuple[int, np.ndarray, np.ndarray]]:
-    """Index, semantic ids (S,) and codes (Q, F) of each of a batch of whole recordings."""
+    """Index, semantic ids (S,) and codes (Q, F) of each of a batch of whole recordings.
+
+    Of a recording longer than `seconds` the codec hears that much at a time: an hour takes no more
+    memory than minutes. (The tokenizer has windows of its own.)
+    """
     waveform, lengths = recordings.whole(indices)  # (B, T), (B,)
     semantic = tokenizer.encode(waveform, lengths).cpu().numpy()  # (B, S)
-    codes = codec.encode(waveform).cpu().numpy()  # (B, Q, F)
+    most = round(seconds * SAMPLE_RATE)
+    if waveform.shape[1] <= most:
+        codes = codec.encode(waveform).cpu().numpy()  # (B, Q, F)
+    else:
+        stream = codec.encoder_stream()
+        chunks = [stream.push(chunk) for chunk in waveform.split(most, dim=1)]
+        codes = torch.cat([*chunks, stream.flush()], dim=2).cpu().numpy()
     return [
         (index, ids[: -(-length // SEMANTIC_HOP)], frames[:, : -(-length // CODEC_HOP)])
         for index, ids, frames, length in zip(

@@ -149,9 +149,14 @@ class Workshop:
             raise TrainingError(f"{self.folder / 'tokens'}: not finished; give --only tokens first")
         stores = [TokenStore(self.folder / "tokens" / part) for part in ("train", "held_out")]
         for store in stores:
-            store.require(prints["codec"], prints["semantic"])
+            store.require(prints.get("codec", ""), prints.get("semantic", ""))
         config = self.preset.stages[name]
-        for key in ("clusters", "codebook_size", "levels"):
+        read = {
+            "semantic": ("clusters",),
+            "coarse": ("clusters", "codebook_size"),
+            "fine": ("codebook_size", "levels"),
+        }
+        for key in read.get(config.layout.kind, ("codebook_size",)):
             held, asked = getattr(stores[0].format, key), getattr(config.layout, key)
             if held != asked:
                 raise ConfigurationError(
@@ -160,8 +165,8 @@ class Workshop:
                 )
         config = config.model_copy(
             update={
-                "codec_fingerprint": prints["codec"],
-                "semantic_fingerprint": prints["semantic"],
+                "codec_fingerprint": prints.get("codec", ""),
+                "semantic_fingerprint": prints.get("semantic", ""),
                 "semantic_rate": float(stores[0].statistics["semantic_rate"]),
             }
         )
@@ -186,7 +191,12 @@ class Workshop:
             return {}
         if name == "clustering":
             return {"w2v_bert": fingerprint({}, self._w2v_bert_weights())}
-        return {"codec": self._codec().fingerprint(), "semantic": self._tokenizer().fingerprint()}
+        prints = {}
+        if name != "semantic":
+            prints["codec"] = self._codec().fingerprint()
+        if name in ("tokens", "semantic", "coarse"):
+            prints["semantic"] = self._tokenizer().fingerprint()
+        return prints
 
     def recordings(self) -> tuple[Recordings, Recordings]:
         """The recordings that are trained on and those that judge, opened once."""
@@ -286,9 +296,7 @@ class Workshop:
             optimization = optimization.model_copy(update={"minutes": self.minutes})
         if optimization.steps is None and optimization.minutes is None:
             key = f"{step_keys(name)['training']}.optimization"
-            raise ConfigurationError(
-                f"{key}: how long? Give --minutes, or --set {key}.steps=N"
-            )
+            raise ConfigurationError(f"{key}: how long? Give --minutes, or --set {key}.steps=N")
         return training.model_copy(update={"optimization": optimization})
 
     def _open_folder(self) -> None:

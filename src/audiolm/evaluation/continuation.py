@@ -1,0 +1,251 @@
+"""Continuations of prompts, and the acoustic-only baseline beside them (sections IV-F, III-B).
+
+Three questions about what follows a prompt of 3 s. Is it the prompt's voice? A classifier says.
+Does it hang together as speech does? The semantic stage says how many bits a semantic token of it
+takes, once it is tokenized again. Does it have words? A recogniser writes down some for anything;
+the share of them that other speakers of the corpus use is high for speech and low for babble. The
+recording's own continuation, through the codec, shows how far each figure could get.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+
+from audiolm.audio.files import read
+from audiolm.audio.waveform import Audio
+from audiolm.errors import CorpusError
+from audiolm.evaluation.content import normalised
+from audiolm.evaluation.corpora import Utterance, utterances
+from audiolm.evaluation.generated import Baseline, Generated, levels_made, needed, shared_folder
+from audiolm.evaluation.protocol import Cell, Figure, PartResult, Request, Skipped, Table
+from audiolm.evaluation.recogniser import Recogniser, load_recogniser
+from audiolm.evaluation.selection import between, spread
+from audiolm.evaluation.speaker import Voices, learn_voices, prompts_of
+from audiolm.evaluation.statistics import mean_figure, ratio_figure
+from audiolm.shapes import SAMPLE_RATE, SEMANTIC_HOP
+from audiolm.stages import Streams
+
+if TYPE_CHECKING:
+    from audiolm.model import AudioLM
+
+SHORTEST_REST = 1.0
+"""Seconds of a recording behind its prompt, at least: what the classifier hears at once."""
+
+NAMES = {
+    "original": "Original, through the codec",
+    "audiolm": "AudioLM",
+    "acoustic_only": "Acoustic-only baseline",
+    "shuffled": "Original, its semantic tokens in random order",
+}
+
+
+@dataclass
+class Measured:
+    """What was measured of one kind of continuation, item by item."""
+
+    speakers: list[str] = field(default_factory=list)
+    same_voice: list[bool] = field(default_factory=list)
+    bits: list[float] = field(default_factory=list)
+    tokens: list[float] = field(default_factory=list)
+    words: list[float] = field(default_factory=list)
+    known_words: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Judges:
+    """Who judges; the last two may be absent."""
+
+    model: "AudioLM"
+    voices: Voices | None
+    recogniser: Recogniser | None
+    users: dict[str, set[str]]
+    """By word: the speakers that say it somewhere in the corpus."""
+
+    def judge(self, whole: Audio, seconds: float, said_by: Utterance, into: Measured) -> None:
+        """Measure the last `seconds` of prompt and continuation."""
+        rest = whole.last(seconds)
+        into.speakers.append(said_by.speaker)
+        if self.voices is not None:
+            into.same_voice.append(self.voices.classifier.classify(rest) == said_by.speaker)
+        ids = self.model.tokenize(whole).semantic  # (S,)
+        bits, tokens = conditional_bits(self.model, ids, whole.seconds - seconds)
+        into.bits.append(bits)
+        into.tokens.append(tokens)
+        if self.recogniser is not None:
+            words = normalised(self.recogniser.transcribe(rest)).split()
+            known = [w for w in words if self.users.get(w, set()) - {said_by.speaker}]
+            into.words.append(len(words))
+            into.known_words.append(len(known))
+            into.seconds.append(rest.seconds)
+
+
+def evaluate(request: Request) -> PartResult:
+    """Figures for AudioLM, its baseline and the recordings themselves.
+
+    Raises:
+        Skipped: no recording is long enough, or the model lacks the stages.
+    """
+    options, model = request.options.continuation, request.model
+    needed(model, "semantic", "coarse")
+    conditions: dict[str, str] = {}
+    everything = utterances(request.data)
+    voices = _voices(request, conditions)
+    users = words_by_speaker(everything)
+    recogniser = _recogniser(request, users, conditions)
+    candidates = everything if voices is None else voices.held_out
+    longest = between(candidates, options.prompt_seconds + SHORTEST_REST)
+    chosen = spread(longest, request.limit, request.seed)
+    prompts = prompts_of(chosen, options.prompt_seconds)
+    judges = Judges(model, voices, recogniser, users)
+    measured = {"original": Measured(), "shuffled": Measured()}
+    generator = torch.Generator().manual_seed(request.seed)
+
+    for utterance in chosen:
+        audio = read(utterance.recording.path, SAMPLE_RATE)
+        whole = model.reconstruction(
+            audio.first(options.prompt_seconds + options.seconds), levels_made(model)
+        )
+        rest = whole.seconds - options.prompt_seconds
+        judges.judge(whole, rest, utterance, measured["original"])
+        _judge_shuffled(model, whole, rest, utterance, generator, measured["shuffled"])
+    request.progress(0.3)
+
+    generated = Generated(model, shared_folder(request))
+    kinds: list[tuple[str, Baseline | None]] = [
+        ("audiolm", None),
+        ("acoustic_only", "acoustic-only"),
+    ]
+    if not options.baseline or "acoustic_only" not in model.stages:
+        kinds = kinds[:1]
+        conditions["baseline"] = "none: not asked for, or the model has no stage acoustic_only"
+    done, rounds = 0, len(kinds) * options.samples
+    for kind, baseline in kinds:
+        measured[kind] = Measured()
+        for sample in range(options.samples):
+            answers = generated.continuations(
+                prompts, options.seconds, request.seed + sample, baseline
+            )
+            for utterance, answer in zip(chosen, answers, strict=True):
+                judges.judge(answer, options.seconds, utterance, measured[kind])
+            done += 1
+            request.progress(0.3 + 0.7 * done / rounds)
+
+    conditions |= {
+        "prompts": f"{len(chosen)}, the first {options.prompt_seconds:g} s of a recording",
+        "continuations": f"{options.samples} of {options.seconds:g} s each",
+        "bits": "of the semantic stage, given the prompt; what is generated is drawn at a low "
+        "temperature and so takes fewer bits than speech does",
+    }
+    return _result(measured, conditions, request.seed)
+
+
+def conditional_bits(
+    model: "AudioLM", ids: torch.Tensor, prompt_seconds: float
+) -> tuple[float, int]:
+    """Bits that the semantic stage takes for what follows a prompt, and for how many tokens.
+
+    Args:
+        model: whose semantic stage judges.
+        ids: (S,) of prompt and continuation, on the 25 Hz clock.
+        prompt_seconds: how much of it is the prompt.
+    """
+    stage = model.stages["semantic"]
+    known = round(prompt_seconds * SAMPLE_RATE / SEMANTIC_HOP)
+    judged = stage.log_likelihood(Streams(semantic=ids[None].to(model.device)))
+    nats = -judged.per_token[0][judged.predicted[0]]  # (tokens,)
+    # Without repeats, a prompt has as many tokens as it has changes.
+    if stage.config.layout.remove_repeats:
+        known = len(torch.unique_consecutive(ids[:known]))
+    return float(nats[known:].sum()) / math.log(2), len(nats[known:])
+
+
+def words_by_speaker(everything: Sequence[Utterance]) -> dict[str, set[str]]:
+    """Each word of the transcripts, and who says it."""
+    users: dict[str, set[str]] = {}
+    for utterance in everything:
+        for word in normalised(utterance.text or "").split():
+            users.setdefault(word, set()).add(utterance.speaker)
+    return users
+
+
+def _judge_shuffled(
+    model: "AudioLM",
+    whole: Audio,
+    seconds: float,
+    said_by: Utterance,
+    generator: torch.Generator,
+    into: Measured,
+) -> None:
+    """What the bits are when there is no order in the tokens: the worst that can be."""
+    ids = model.tokenize(whole).semantic  # (S,)
+    prompt = whole.seconds - seconds
+    known = round(prompt * SAMPLE_RATE / SEMANTIC_HOP)
+    rest = ids[known:]
+    order = torch.randperm(len(rest), generator=generator)
+    bits, tokens = conditional_bits(model, torch.cat([ids[:known], rest[order]]), prompt)
+    into.speakers.append(said_by.speaker)
+    into.bits.append(bits)
+    into.tokens.append(tokens)
+
+
+def _voices(request: Request, conditions: dict[str, str]) -> Voices | None:
+    try:
+        voices = learn_voices(request, lambda share: request.progress(0.2 * share))
+    except (Skipped, CorpusError) as error:
+        conditions["voices"] = f"not measured: {error}"
+        return None
+    conditions["voices"] = f"{len(voices.classifier.classes)} to tell apart, as in part speaker"
+    return voices
+
+
+def _recogniser(
+    request: Request, users: dict[str, set[str]], conditions: dict[str, str]
+) -> Recogniser | None:
+    name = request.options.continuation.recogniser
+    try:
+        if not name:
+            raise Skipped("no recogniser is asked for", "set continuation.recogniser")
+        if not users:
+            raise Skipped("there are no transcripts", "put transcripts.txt beside the recordings")
+        recogniser = load_recogniser(name, request.model.device)
+    except Skipped as error:
+        conditions["words"] = f"not measured: {error}"
+        return None
+    conditions["words"] = f"as {recogniser.name} hears them; known are those of other speakers"
+    return recogniser
+
+
+def _result(measured: dict[str, Measured], conditions: dict[str, str], seed: int) -> PartResult:
+    figures: dict[str, Figure] = {}
+    rows: list[list[Cell]] = []
+    for kind, name in NAMES.items():
+        if kind not in measured:
+            continue
+        one = measured[kind]
+        cells: dict[str, Figure] = {}
+        if one.same_voice:
+            paper = 92.6 if kind == "audiolm" else None
+            cells["voice"] = mean_figure(
+                one.same_voice, one.speakers, unit="%", scale=100, paper=paper, seed=seed
+            )
+        if sum(one.tokens):
+            cells["bits"] = ratio_figure(
+                one.bits, one.tokens, one.speakers, unit="bits/token", seed=seed
+            )
+        if sum(one.words):
+            cells["known_words"] = ratio_figure(
+                one.known_words, one.words, one.speakers, unit="%", scale=100, seed=seed
+            )
+        if one.seconds:
+            cells["words_per_second"] = ratio_figure(
+                one.words, one.seconds, one.speakers, unit="words/s", seed=seed
+            )
+        figures |= {f"{measure}.{kind}": figure for measure, figure in cells.items()}
+        columns = ("voice", "bits", "known_words", "words_per_second")
+        rows.append([name, *(cells.get(measure) for measure in columns)])
+    header = ["Continuation", "Speaker's voice", "Semantic bits", "Known words", "Words"]
+    return PartResult(figures, [Table("Continuations", header, rows)], conditions=conditions)

@@ -1,0 +1,220 @@
+"""The paper's two listening tests: their material, and what raters said (sections IV-G, IV-I).
+
+`original-or-synthetic`: clips of 10 s, half of them recordings through the codec, half
+continuations of prompts of 3 s; raters say which is which. `preference`: pairs of continuations of
+one prompt, by AudioLM and by its acoustic-only baseline; raters say which they prefer.
+
+The first run builds a folder for each test, which goes to the raters as it is, and a key, which
+does not. They send back CSV files; with those in the folder `answers`, the next run counts them.
+"""
+
+import hashlib
+import json
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from audiolm.audio.files import read, replacing
+from audiolm.audio.waveform import Audio
+from audiolm.evaluation.answers import (
+    Answer,
+    Key,
+    at_least,
+    read_answers,
+    read_key,
+    success_figures,
+)
+from audiolm.evaluation.corpora import Utterance, utterances
+from audiolm.evaluation.generated import Generated, levels_made, needed, shared_folder
+from audiolm.evaluation.listening_page import Question, Test, page
+from audiolm.evaluation.protocol import Cell, Figure, PartResult, Request, Skipped, Table
+from audiolm.evaluation.selection import between, spread
+from audiolm.evaluation.speaker import prompts_of
+from audiolm.evaluation.statistics import binomial_test
+from audiolm.shapes import SAMPLE_RATE
+
+REAL_OR_NOT, PREFERENCE = "original-or-synthetic", "preference"
+KEY = "key.json"
+ANSWERS = "answers"
+
+
+def evaluate(request: Request) -> PartResult:
+    """Build the material, or count the answers to it.
+
+    Raises:
+        Skipped: there are no answers yet; or the model cannot make the clips, or no recording is
+            long enough.
+        CorpusError: answers that do not belong to the material.
+    """
+    key_file, folder = request.out / KEY, request.out / ANSWERS
+    settings = _settings(request)
+    if (
+        not key_file.exists()
+        or json.loads(key_file.read_text(encoding="utf-8")).get("settings") != settings
+    ):
+        if any(folder.glob("*.csv")):
+            raise Skipped(
+                f"the answers in {folder} are to clips of another model or other settings",
+                f"rename {request.out} to keep them, and run this again",
+            )
+        build(request, settings)
+    key = read_key(key_file)
+    answers = read_answers(list(folder.glob("*.csv")), key)
+    if not answers:
+        raise Skipped(
+            f"the clips are in {request.out}, and there are no answers yet",
+            f"send {' and '.join(key)} to raters (not {KEY}), put the CSV files that come back "
+            f"into {folder}, and run this again",
+        )
+    return count(answers, key, request.seed)
+
+
+def build(request: Request, settings: dict[str, Any]) -> None:
+    """Make the clips and pages of both tests; the key is written last."""
+    options, model = request.options.listening, request.model
+    needed(model, "semantic", "coarse")
+    generated = Generated(model, shared_folder(request))
+    everything = utterances(request.data)
+    names = random.Random(request.seed)
+    (request.out / ANSWERS).mkdir(exist_ok=True)
+
+    long_enough = between(everything, options.prompt_seconds + options.seconds)
+    if len(long_enough) < 2:
+        raise Skipped("one recording is long enough, and two are needed", "give more recordings")
+    wanted = min(options.clips, request.limit or options.clips, len(long_enough))
+    clips = spread(long_enough, max(2, wanted - wanted % 2), request.seed)
+    key: Key = {REAL_OR_NOT: _real_or_not(request, generated, clips, names)}
+    request.progress(0.6)
+    if options.pairs and "acoustic_only" in model.stages:
+        enough = between(everything, options.pair_prompt_seconds)
+        pairs = spread(enough, min(options.pairs, request.limit or options.pairs), request.seed)
+        key[PREFERENCE] = _preference(request, generated, pairs, names)
+    with replacing(request.out / KEY) as temporary:
+        content = {"settings": settings, "tests": key}
+        temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    request.progress(1.0)
+
+
+def _real_or_not(
+    request: Request, generated: Generated, chosen: Sequence[Utterance], names: random.Random
+) -> dict[str, str]:
+    """The clips of the first test: by item, `original` or `synthetic`."""
+    options, model = request.options.listening, request.model
+    total = options.prompt_seconds + options.seconds
+    mixed = names.sample(list(chosen), len(chosen))
+    originals, prompted = mixed[: len(mixed) // 2], mixed[len(mixed) // 2 :]
+    sounds: list[tuple[str, Audio]] = []
+    for utterance in originals:
+        audio = read(utterance.recording.path, SAMPLE_RATE).first(total)
+        sounds.append(("original", model.reconstruction(audio, levels_made(model))))
+    answers = generated.continuations(
+        prompts_of(prompted, options.prompt_seconds), options.seconds, request.seed
+    )
+    sounds += [("synthetic", answer) for answer in answers]
+    truth, questions = {}, []
+    for kind, audio in sounds:
+        item = f"{names.getrandbits(32):08x}"
+        truth[item] = kind
+        questions.append(Question(item, [f"clips/{item}.wav"]))
+        _write(request.out / REAL_OR_NOT / questions[-1].clips[0], audio)
+    test = Test(
+        REAL_OR_NOT,
+        "Recording or machine?",
+        f"Each clip lasts {total:g} seconds. Its first {options.prompt_seconds:g} seconds are "
+        "always an original recording of a human voice. Decide about what follows them: is it the "
+        "rest of the recording, or was it made by a machine?",
+        {"original": "Recording", "synthetic": "Machine"},
+        sorted(questions, key=lambda question: question.item),
+    )
+    _write_page(request.out / REAL_OR_NOT, test)
+    return dict(sorted(truth.items()))
+
+
+def _preference(
+    request: Request, generated: Generated, chosen: Sequence[Utterance], names: random.Random
+) -> dict[str, str]:
+    """The pairs of the second test: by item, whether `a` or `b` is AudioLM's."""
+    options = request.options.listening
+    prompts = prompts_of(chosen, options.pair_prompt_seconds)
+    whole = generated.continuations(prompts, options.pair_seconds, request.seed)
+    baseline = generated.continuations(prompts, options.pair_seconds, request.seed, "acoustic-only")
+    truth, questions = {}, []
+    for pair in zip(whole, baseline, strict=True):
+        item, ours = f"{names.getrandbits(32):08x}", names.choice("ab")
+        truth[item] = ours
+        questions.append(Question(item, [f"clips/{item}-{side}.wav" for side in "ab"]))
+        ordered = pair if ours == "a" else pair[::-1]
+        for clip, audio in zip(questions[-1].clips, ordered, strict=True):
+            _write(request.out / PREFERENCE / clip, audio)
+    test = Test(
+        PREFERENCE,
+        "Which one do you prefer?",
+        f"Both clips of a pair begin with the same {options.pair_prompt_seconds:g} seconds, and go "
+        "on differently. Which of the two goes on better?",
+        {"a": "A", "b": "B"},
+        sorted(questions, key=lambda question: question.item),
+    )
+    _write_page(request.out / PREFERENCE, test)
+    return dict(sorted(truth.items()))
+
+
+def count(answers: Sequence[Answer], key: Key, seed: int) -> PartResult:
+    """Success rate and preference, with binomial tests."""
+    figures: dict[str, Figure] = {}
+    rows: list[list[Cell]] = []
+    conditions: dict[str, str] = {}
+    for test, title, paper in (
+        (REAL_OR_NOT, "Right answers", 51.2),
+        (PREFERENCE, "AudioLM preferred", 83.3),
+    ):
+        own = [answer for answer in answers if answer.test == test]
+        if not own:
+            continue
+        found = success_figures(own, key[test], seed)
+        if test == PREFERENCE:  # how often the better one was A says nothing
+            found = {k: v for k, v in found.items() if k not in ("a", "b")}
+        figures |= {f"{test.replace('-', '_')}.{name}": f for name, f in found.items()}
+        successes = sum(answer.answer == key[test][answer.item] for answer in own)
+        for name, figure in found.items():
+            whole = name == "all"
+            rows.append(
+                [
+                    f"{title}, {name.replace('_', ' ')}",
+                    figure,
+                    paper if whole else None,
+                    f"{binomial_test(successes, len(own)):.2g}" if whole else None,
+                    f"{at_least(successes, len(own)):.2g}" if whole else None,
+                ]
+            )
+        conditions[test] = (
+            f"{len({a.rater for a in own})} raters, {len({a.item for a in own})} of "
+            f"{len(key[test])} items, {len(own)} answers"
+        )
+    header = ["", "Share", "Paper", "p, two-sided", "p, one-sided"]
+    note = (
+        "p: of a fair coin. The paper's p = 0.23 for 51.2 % of 1000 answers is one-sided. "
+        "Answers of one rater, or to one clip, resemble each other: see the intervals over both."
+    )
+    return PartResult(figures, [Table("Listening tests", header, rows, note)], [], conditions)
+
+
+def _settings(request: Request) -> dict[str, Any]:
+    """What the clips depend on."""
+    return {
+        "model": request.model.fingerprint,
+        "seed": request.seed,
+        "limit": request.limit,
+        "options": request.options.listening.model_dump(mode="json"),
+        "data": hashlib.sha256(str(request.data.resolve()).encode()).hexdigest()[:16],
+    }
+
+
+def _write(path: Path, audio: Audio) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    audio.write(path)
+
+
+def _write_page(folder: Path, test: Test) -> None:
+    with replacing(folder / "index.html") as temporary:
+        temporary.write_text(page(test), encoding="utf-8")

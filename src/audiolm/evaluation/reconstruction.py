@@ -1,0 +1,250 @@
+"""Quality of the codec at each of its bitrates, beside Opus and semantic tokens alone (Table I).
+
+The same recordings go through everything. ViSQOL gives a recording beside itself less than 5: that
+ceiling stands in the table, and figures are read against it.
+"""
+
+import math
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from audiolm.audio.files import read
+from audiolm.audio.waveform import Audio
+from audiolm.data.store import pack
+from audiolm.evaluation.corpora import Utterance, utterances
+from audiolm.evaluation.opus import Opus
+from audiolm.evaluation.plots import lines
+from audiolm.evaluation.protocol import (
+    Cell,
+    Figure,
+    PartResult,
+    Request,
+    Skipped,
+    Table,
+    extra,
+)
+from audiolm.evaluation.quality import Visqol, VisqolMode, mel_distance, si_sdr, stoi
+from audiolm.evaluation.selection import between, spread
+from audiolm.evaluation.semantic_decoder import SemanticDecoder, train_semantic_decoder
+from audiolm.evaluation.statistics import mean_figure
+from audiolm.shapes import CODEC_HOP, SAMPLE_RATE, SEMANTIC_HOP
+
+SHORTEST = 1.0
+"""Seconds; in shorter recordings STOI and ViSQOL find too little to compare."""
+
+PAPER_VISQOL = {"codec_4": 3.3, "codec_12": 3.9, "semantic": 1.1}
+"""Table I, of SoundStream with N = 1024 and K = 1024."""
+
+MEASURES = {"visqol": "MOS", "stoi": "", "si_sdr": "dB", "mel_distance": ""}
+"""Name of a measure, and its unit."""
+
+
+@dataclass(frozen=True)
+class Version:
+    """One thing that a recording goes through."""
+
+    name: str
+    """In the names of figures: codec_4, opus_12, semantic, itself."""
+    title: str
+    make: Callable[[Audio], tuple[Audio, float]]
+    """Recording to what is made of it, and the kbit/s that this takes."""
+
+
+@dataclass
+class Scores:
+    """What one version was given, recording by recording; None where a measure has no answer."""
+
+    kilobits: list[float] = field(default_factory=list)
+    by_measure: dict[str, list[float | None]] = field(
+        default_factory=lambda: {measure: [] for measure in MEASURES}
+    )
+
+
+def evaluate(request: Request) -> PartResult:
+    """Table I, the reconstruction column.
+
+    Raises:
+        Skipped: without ViSQOL (with its lattice mapper), STOI, or recordings.
+    """
+    options = request.options.reconstruction
+    mode = visqol_mode(options.visqol, request.data)
+    visqol = Visqol(mode)
+    extra("pystoi")
+    everything = utterances(request.data)
+    count = min(options.recordings, request.limit or options.recordings)
+    chosen = spread(between(everything, SHORTEST), count, request.seed)
+    conditions = {
+        "recordings": f"{len(chosen)}, spread over the speakers, the first "
+        f"{options.longest:g} s of each",
+        "visqol": f"{mode} mode, {visqol.mapper} mapper",
+        "sample rate": "16 kHz, reference and reconstruction",
+    }
+    versions = [
+        Version("itself", "The recording itself (ceiling)", lambda audio: (audio, math.inf))
+    ]
+    versions += _codec_versions(request)
+    versions += _opus_versions(request, conditions)
+    versions += _semantic_version(request, everything, chosen, conditions)
+
+    scores = {version.name: Scores() for version in versions}
+    for number, utterance in enumerate(chosen):
+        audio = read(utterance.recording.path, SAMPLE_RATE).first(options.longest)
+        for place, version in enumerate(versions):
+            made, kilobits = version.make(audio)
+            one = scores[version.name]
+            one.kilobits.append(kilobits)
+            one.by_measure["visqol"].append(visqol.score(made, audio))
+            one.by_measure["stoi"].append(stoi(made, audio))
+            one.by_measure["si_sdr"].append(si_sdr(made, audio))
+            one.by_measure["mel_distance"].append(mel_distance(made, audio))
+            done = (number + (place + 1) / len(versions)) / len(chosen)
+            request.progress(0.2 + 0.8 * done)
+
+    speakers = [utterance.speaker for utterance in chosen]
+    figures = _figures(scores, speakers, request.seed)
+    rows: list[list[Cell]] = []
+    for version in versions:
+        rate = sum(scores[version.name].kilobits) / len(chosen)
+        cells = [figures.get(f"{measure}.{version.name}") for measure in MEASURES]
+        rows.append([version.title, None if math.isinf(rate) else round(rate, 2), *cells])
+    ceiling = figures["visqol.itself"].value
+    table = Table(
+        "Reconstruction quality",
+        ["Through", "kbit/s", "ViSQOL", "STOI", "SI-SDR", "Mel distance"],
+        rows,
+        f"ViSQOL in {mode} mode with the {visqol.mapper} mapper, whose ceiling is {ceiling:.2f}, "
+        "not 5. Opus at its true bitrate, without the file format around it. A decoder that makes "
+        "its own phases has a low SI-SDR, however good it sounds.",
+    )
+    plots = _plots(versions, scores, figures, request.out / "visqol-by-bitrate.svg")
+    return PartResult(figures, [table], plots, conditions)
+
+
+def visqol_mode(asked: str, data: Path) -> VisqolMode:
+    """`speech` or `audio`: what is asked for, or by the corpus: MAESTRO is music."""
+    if asked == "speech" or (asked == "auto" and not list(data.glob("maestro-v*.csv"))):
+        return "speech"
+    return "audio"
+
+
+def _codec_versions(request: Request) -> Iterator[Version]:
+    """The codec at each number of levels that is asked for and that it has."""
+    model = request.model
+    bits = math.log2(model.codec.codebook_size) * SAMPLE_RATE / CODEC_HOP
+    for levels in request.options.reconstruction.levels:
+        if levels <= model.codec.levels:
+
+            def make(audio: Audio, levels: int = levels) -> tuple[Audio, float]:
+                return model.reconstruction(audio, levels), levels * bits / 1000
+
+            title = f"Codec, {levels} level{'s' if levels > 1 else ''}"
+            yield Version(f"codec_{levels}", title, make)
+
+
+def _opus_versions(request: Request, conditions: dict[str, str]) -> list[Version]:
+    """Opus at each bitrate that is asked for, where it is installed."""
+    bitrates = request.options.reconstruction.opus
+    if not bitrates:
+        return []
+    try:
+        opus = Opus()
+    except Skipped as error:
+        conditions["opus"] = f"not measured: {error}"
+        return []
+    conditions["opus"] = opus.version
+    versions = []
+    for asked in bitrates:
+
+        def make(audio: Audio, asked: float = asked) -> tuple[Audio, float]:
+            result = opus(audio, asked)
+            return result.audio, result.kilobits
+
+        versions.append(Version(f"opus_{asked:g}", f"Opus, asked for {asked:g} kbit/s", make))
+    return versions
+
+
+def _semantic_version(
+    request: Request,
+    everything: Sequence[Utterance],
+    chosen: Sequence[Utterance],
+    conditions: dict[str, str],
+) -> list[Version]:
+    """A decoder of semantic tokens, trained on recordings that are not measured."""
+    minutes = request.options.reconstruction.semantic_decoder_minutes
+    if not minutes:
+        return []
+    measured = {u.recording.id for u in chosen}
+    corpus = utterances(request.data, held_out=False)
+    others = [u for u in corpus if u.recording.id not in measured]
+    voices = {u.speaker for u in chosen}
+    strangers = [u for u in others if u.speaker not in voices]
+    source = strangers if len(strangers) >= len(others) / 2 else others
+    if not source:
+        conditions["semantic decoder"] = "not trained: every recording is measured"
+        return []
+    whose = "other speakers" if source is strangers else "the same speakers"
+    conditions["semantic decoder"] = (
+        f"trained for {minutes:g} minutes on {len(source)} other recordings, of {whose}"
+    )
+    model = request.model
+    with tempfile.TemporaryDirectory(dir=request.out, ignore_cleanup_errors=True) as packed:
+        store = pack([u.recording for u in source], Path(packed))
+        decoder = train_semantic_decoder(model.codec, model.semantic, store, minutes, request.seed)
+    bits = math.log2(model.semantic.clusters) * SAMPLE_RATE / SEMANTIC_HOP
+
+    def make(audio: Audio) -> tuple[Audio, float]:
+        return decoded(decoder, model.tokenize(audio).semantic, len(audio.samples)), bits / 1000
+
+    return [Version("semantic", "Semantic tokens alone", make)]
+
+
+@torch.inference_mode()
+def decoded(decoder: SemanticDecoder, ids: torch.Tensor, samples: int) -> Audio:
+    """The sound (samples,) of semantic ids (S,)."""
+    device = decoder.vectors.weight.device
+    waveform = decoder(ids[None].to(device))[0, :samples]  # (T,)
+    return Audio(waveform.float().cpu().numpy(), SAMPLE_RATE)
+
+
+def _figures(scores: dict[str, Scores], speakers: Sequence[str], seed: int) -> dict[str, Figure]:
+    figures: dict[str, Figure] = {}
+    for name, one in scores.items():
+        for measure, unit in MEASURES.items():
+            known = [
+                (value, speaker)
+                for value, speaker in zip(one.by_measure[measure], speakers, strict=True)
+                if value is not None
+            ]
+            if not known or (name == "itself" and measure != "visqol"):
+                continue
+            values, voices = zip(*known, strict=True)
+            figures[f"{measure}.{name}"] = mean_figure(
+                values,
+                voices,
+                unit=unit,
+                paper=PAPER_VISQOL.get(name) if measure == "visqol" else None,
+                seed=seed,
+            )
+    return figures
+
+
+def _plots(
+    versions: Sequence[Version], scores: dict[str, Scores], figures: dict[str, Figure], path: Path
+) -> list[Path]:
+    """ViSQOL against bitrate, a line for each codec."""
+    curves: dict[str, dict[float, Figure]] = {}
+    for version in versions:
+        rates = scores[version.name].kilobits
+        rate = sum(rates) / len(rates)
+        if not math.isinf(rate):
+            codec = version.title.partition(",")[0]
+            curves.setdefault(codec, {})[rate] = figures[f"visqol.{version.name}"]
+    places = sorted(rate for curve in curves.values() for rate in curve)
+    if places:
+        ceiling = figures["visqol.itself"]
+        curves["The recording itself"] = {places[0]: ceiling, places[-1]: ceiling}
+    return lines(path, "kbit/s", "ViSQOL (MOS-LQO)", curves)

@@ -1,0 +1,203 @@
+"""Which triples ABX asks about, and how their errors become one score.
+
+A group is all tokens of one phone, context and speaker. A cell takes X, A and B from three groups
+(X and A from the same one within speakers), and its error is the mean over all its triples.
+"""
+
+import math
+import random
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from audiolm.errors import CorpusError
+from audiolm.evaluation.corpora import Item
+from audiolm.evaluation.statistics import HIGH, LOW, bootstrap_weights
+
+Context = tuple[str, str]
+Group = tuple[int, ...]
+"""Numbers of tokens."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Every X with every A and every B; X and A are the same group within speakers."""
+
+    speaker: str
+    """Of A and B."""
+    phones: tuple[str, str]
+    """Of A (and X), and of B."""
+    x: Group
+    a: Group
+    b: Group
+
+
+@dataclass(frozen=True)
+class Score:
+    """The errors of all cells, averaged as the protocol has it; 0 to 1."""
+
+    value: float
+    low: float
+    """Of the 95 % interval: the speakers of A resampled."""
+    high: float
+
+
+def cut(
+    items: Sequence[Item], rate: float, counts: Mapping[str, int], drop_last: bool
+) -> tuple[list[Item], list[int], list[int]]:
+    """The frames of each token: those whose middle lies between its onset and its offset.
+
+    Args:
+        items: the tokens.
+        rate: frames per second; the middle of frame i is at (i + 0.5) / rate.
+        counts: frames of each file; the files stand one after the other in this order.
+        drop_last: leave out the last of them, as Libri-Light's scripts do.
+
+    Returns:
+        The tokens that have frames, and of each its first frame and number of frames.
+    """
+    first = dict(zip(counts, np.cumsum([0, *counts.values()]).tolist(), strict=False))
+    kept, starts, lengths = [], [], []
+    for item in items:
+        start = max(0, math.ceil(rate * item.onset - 0.5))
+        end = math.floor(rate * item.offset - 0.5) + (not drop_last)
+        length = min(end, counts[item.file]) - start
+        if length > 0:
+            kept.append(item)
+            starts.append(first[item.file] + start)
+            lengths.append(length)
+    return kept, starts, lengths
+
+
+class Groups:
+    """The tokens by context, speaker and phone, no more than `largest` of each.
+
+    Args:
+        items: the tokens, counted in this order.
+        largest: of a larger group, so many are drawn.
+        any_context: tokens of different context belong together.
+        seed: of the draw.
+    """
+
+    def __init__(
+        self, items: Sequence[Item], largest: int, any_context: bool = False, seed: int = 0
+    ) -> None:
+        draw = random.Random(seed)
+        self.seed = seed
+        self.tokens: dict[tuple[Context, str, str], Group] = {}
+        """By (context, speaker, phone)."""
+        found: dict[tuple[Context, str, str], list[int]] = defaultdict(list)
+        for number, item in enumerate(items):
+            context = ("", "") if any_context else item.context
+            found[context, item.speaker, item.phone].append(number)
+        self.phones: dict[tuple[Context, str], list[str]] = defaultdict(list)
+        """Of each context and speaker."""
+        self.speakers: dict[tuple[Context, str], list[str]] = defaultdict(list)
+        """Of each context and phone."""
+        for (context, speaker, phone), numbers in sorted(found.items()):
+            if len(numbers) > largest:
+                numbers = sorted(draw.sample(numbers, largest))
+            self.tokens[context, speaker, phone] = tuple(numbers)
+            self.phones[context, speaker].append(phone)
+            self.speakers[context, phone].append(speaker)
+
+    def within(self) -> list[Cell]:
+        """Cells whose A, B and X are of one speaker; groups of one token have no other X."""
+        return [
+            Cell(speaker, (a, b), of_a, of_a, self.tokens[context, speaker, b])
+            for (context, speaker, a), of_a in self.tokens.items()
+            if len(of_a) > 1
+            for b in self.phones[context, speaker]
+            if b != a
+        ]
+
+    def across(self, most: int) -> list[Cell]:
+        """Cells whose X is of another speaker, of at most so many for each group of A."""
+        draw = random.Random(self.seed)
+        cells = []
+        for (context, speaker, a), of_a in self.tokens.items():
+            phones = [b for b in self.phones[context, speaker] if b != a]
+            others = [s for s in self.speakers[context, a] if s != speaker]
+            if not phones or not others:
+                continue
+            if len(others) > most:
+                others = sorted(draw.sample(others, most))
+            cells += [
+                Cell(
+                    speaker,
+                    (a, b),
+                    self.tokens[context, other, a],
+                    of_a,
+                    self.tokens[context, speaker, b],
+                )
+                for other in others
+                for b in phones
+            ]
+        return cells
+
+
+def cell_errors(cells: Sequence[Cell], distances: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """The error of each cell, (cells,): how often X is nearer to B than to A, ties half.
+
+    Args:
+        cells: the cells.
+        distances: pairs (P, 2) of X and another token to their distances (P,).
+    """
+    blocks: dict[tuple[Group, Group], int] = {}
+    pairs: list[np.ndarray] = []
+    size = 0
+    for cell in cells:
+        for other in (cell.a, cell.b):
+            if (cell.x, other) not in blocks:
+                blocks[cell.x, other] = size
+                block = np.stack(np.meshgrid(cell.x, other, indexing="ij"), axis=-1)
+                # A distance between two of one group is taken once: the earlier token comes first.
+                block = np.sort(block, axis=-1) if other is cell.x else block
+                pairs.append(block.reshape(-1, 2))
+                size += block.size // 2
+    found = distances(np.concatenate(pairs) if pairs else np.empty((0, 2), dtype=np.int64))
+
+    def table(x: Group, other: Group) -> np.ndarray:
+        start = blocks[x, other]
+        return found[start : start + len(x) * len(other)].reshape(len(x), len(other))
+
+    errors = np.empty(len(cells))
+    for number, cell in enumerate(cells):
+        to_a = table(cell.x, cell.a)[:, :, None]  # (x, a, 1)
+        to_b = table(cell.x, cell.b)[:, None, :]  # (x, 1, b)
+        wrong = (to_b < to_a) + 0.5 * (to_b == to_a)  # (x, a, b)
+        if cell.x is cell.a:  # X is not compared with itself
+            wrong = wrong[~np.eye(len(cell.x), dtype=bool)]
+        errors[number] = wrong.mean()
+    return errors
+
+
+def score(cells: Sequence[Cell], errors: np.ndarray, seed: int = 0) -> Score:
+    """Errors averaged over the cells of a speaker and pair of phones, over speakers, over pairs.
+
+    Raises:
+        CorpusError: if there are no cells.
+    """
+    if not cells:
+        raise CorpusError("there are no two phones in one context to compare; use more recordings")
+    speakers = {name: i for i, name in enumerate(sorted({cell.speaker for cell in cells}))}
+    pairs = {phones: i for i, phones in enumerate(sorted({cell.phones for cell in cells}))}
+    places = np.array([speakers[c.speaker] * len(pairs) + pairs[c.phones] for c in cells])
+    total = len(speakers) * len(pairs)
+    shape = (len(speakers), len(pairs))
+    count = np.bincount(places, minlength=total).reshape(shape)
+    mean = np.bincount(places, errors, minlength=total).reshape(shape) / np.maximum(count, 1)
+    there = (count > 0).astype(float)  # (speakers, pairs)
+
+    def averaged(weights: np.ndarray) -> np.ndarray:
+        """(rounds, speakers) times each speaker is counted to (rounds,) scores."""
+        drawn = weights @ there  # (rounds, pairs)
+        by_pair = (weights @ mean) / np.maximum(drawn, 1)
+        scores: np.ndarray = by_pair.sum(axis=1) / (drawn > 0).sum(axis=1)
+        return scores
+
+    value = averaged(np.ones((1, len(speakers))))[0]
+    low, high = np.percentile(averaged(bootstrap_weights(len(speakers), seed)), [LOW, HIGH])
+    return Score(float(value), float(low), float(high))

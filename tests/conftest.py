@@ -60,7 +60,7 @@ def synthesise(
     return (0.5 * samples / peak if peak > 0 else samples).astype(np.float32)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def speech_like() -> Callable[..., np.ndarray]:
     """`speech_like(seconds, seed=0, speaker=0, sample_rate=16000)`: see `synthesise`."""
     return synthesise
@@ -93,3 +93,27 @@ def corpus_folder(tmp_path) -> Callable[..., Path]:
         return root
 
     return make
+
+
+@pytest.fixture(scope="session")
+def training_corpus(tmp_path_factory) -> Path:
+    """Ten recordings of 2 to 4.7 s by five speakers, laid out as LibriSpeech; not to be changed."""
+    root = tmp_path_factory.mktemp("corpus")
+    for number in range(10):
+        speaker = 100 + number % 5
+        path = root / str(speaker) / "1" / f"{speaker}-1-{number:04d}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        samples = synthesise(2.0 + 0.3 * number, seed=number, speaker=speaker)
+        soundfile.write(path, samples, 16_000, subtype="PCM_16")
+    return root
+
+
+@pytest.fixture(scope="session")
+def trained_model(tmp_path_factory, training_corpus) -> Path:
+    """What `audiolm train` makes of `training_corpus` with the preset tiny; not to be changed."""
+    from audiolm.cli.main import main
+
+    out = tmp_path_factory.mktemp("trained") / "model"
+    arguments = ["train", str(training_corpus), "--out", str(out), "--preset", "tiny", "--quiet"]
+    assert main(arguments) == 0
+    return out

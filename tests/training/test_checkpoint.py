@@ -8,6 +8,7 @@ from torch import nn
 
 from audiolm.errors import TrainingError
 from audiolm.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint
+from audiolm.training.distributed import World
 from audiolm.training.optimizer import AveragedWeights, OptimizationConfig, build_optimizer
 
 
@@ -37,6 +38,25 @@ def test_round_trip_restores_weights_optimizer_counters_and_random_numbers(tmp_p
 
 def test_nothing_there_is_no_checkpoint(tmp_path: Path) -> None:
     assert not load_checkpoint(tmp_path / "c.pt", state())
+
+
+def test_what_a_killed_sitting_left_half_written_is_cleared_away(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "c.pt", state())
+    (tmp_path / ".c.pt.0123abcd.part").write_bytes(b"half a checkpoint")
+    (tmp_path / ".other.pt.0123abcd.part").write_bytes(b"not ours")
+    assert load_checkpoint(tmp_path / "c.pt", state())
+    assert {path.name for path in tmp_path.iterdir()} == {"c.pt", ".other.pt.0123abcd.part"}
+
+
+def test_a_checkpoint_of_fewer_ranks_leaves_the_new_ones_their_own_random_numbers(tmp_path: Path):
+    save_checkpoint(tmp_path / "c.pt", state())
+    second = state()
+    second.world = World(1, 2)
+    torch.manual_seed(9)
+    expected = torch.rand(3)
+    torch.manual_seed(9)
+    assert load_checkpoint(tmp_path / "c.pt", second)
+    assert torch.equal(torch.rand(3), expected)
 
 
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint"])

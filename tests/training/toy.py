@@ -9,6 +9,9 @@ from torch import nn
 from audiolm.training.optimizer import OptimizationConfig
 from audiolm.training.task import Loss, Validation
 
+K, N, LEVELS = 16, 32, 4
+"""Semantic ids, codes per level and levels of made-up tokens (the fixture `token_store`)."""
+
 
 def optimization(**changes: Any) -> OptimizationConfig:
     settings = {"steps": 12, "batch_size": 8, "warm_up": 3, "precision": "float32"}
@@ -48,7 +51,7 @@ class Line:
         total = (guess[:, 0] - batch.sum(1)).square().mean()
         if self.opponent:
             total = total + 0.01 * self.networks["opponent"](guess).mean()
-        self.losses.append(float(total))
+        self.losses.append(total.item())
         return Loss(total)
 
     def validate(self, averaged: nn.Module) -> Validation:

@@ -22,6 +22,7 @@ VERBS = {
     "generate": ("audiolm.cli.generate:command", "Something new, without a prompt."),
     "reconstruct": ("audiolm.cli.reconstruct:command", "A recording through the codec and back."),
     "train": ("audiolm.cli.train:train", "A model from a folder of recordings."),
+    "evaluate": ("audiolm.cli.evaluate:command", "The tables of the paper, measured."),
     "info": ("audiolm.cli.info:command", "What a model is made of."),
     "benchmark": ("audiolm.cli.benchmark:command", "How fast a model is on this machine."),
 }

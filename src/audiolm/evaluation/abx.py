@@ -10,7 +10,6 @@ import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -108,15 +107,21 @@ def _measured(
     found = []
     for step, tool in enumerate(tools):
 
-        def advance(done: float, step: int = step) -> None:
-            progress((step + done) / len(tools))
+        def extracting(done: float, step: int = step) -> None:
+            progress((step + 0.5 * done) / len(tools))
 
-        for feature, frames, counts in _frames(tool, items, audio, request, advance):
+        kinds = _frames(tool, items, audio, request.model.device, extracting)
+        for number, (feature, frames, counts) in enumerate(kinds):
+
+            def comparing(done: float, step: int = step, number: int = number) -> None:
+                share = 0.5 + 0.5 * (number + done) / len(tools[step].features)
+                progress((step + share) / len(tools))
+
             kept, starts, lengths = cut(
                 items, feature.rate, counts, request.options.abx.drop_last_frame
             )
             tokens = Tokens(frames, starts, lengths)
-            found.append((feature, _scores(feature, kept, tokens, request)))
+            found.append((feature, _scores(feature, kept, tokens, request, comparing)))
     return found
 
 
@@ -124,48 +129,45 @@ def _frames(
     tool: Extractor,
     items: list[Item],
     audio: dict[str, Path],
-    request: Request,
+    device: torch.device,
     progress: Callable[[float], None],
 ) -> Iterator[tuple[Feature, Tensor, dict[str, int]]]:
     """Of each feature the frames (n, D) of all recordings, and how many each recording has."""
     files = list(dict.fromkeys(item.file for item in items))
     pieces: list[list[Tensor]] = []
-    device = request.model.device
     with torch.inference_mode():
         for number, file in enumerate(files):
             samples = read(audio[file], SAMPLE_RATE).samples
             pieces.append(tool.extract(torch.from_numpy(samples)[None].to(device)))
-            progress(0.5 * (number + 1) / len(files))
+            progress((number + 1) / len(files))
     for number, feature in enumerate(tool.features):
         counts = {file: len(piece[number]) for file, piece in zip(files, pieces, strict=True)}
         frames = torch.cat([piece[number] for piece in pieces])
         yield feature, normalised(frames) if feature.scaled else frames, counts
-        progress(0.5 + 0.5 * (number + 1) / len(tool.features))
 
 
-def _scores(feature: Feature, items: list[Item], tokens: Tokens, request: Request) -> Scores:
+def _scores(
+    feature: Feature,
+    items: list[Item],
+    tokens: Tokens,
+    request: Request,
+    progress: Callable[[float], None],
+) -> Scores:
     options = request.options.abx
     groups = Groups(items, options.max_size_group, options.context == "any", request.seed)
-    cells = {"within": groups.within(), "across": groups.across(options.max_x_across)}
-    paper = dict(zip(MODES, feature.paper or (None, None), strict=True))
-
-    def distances(pairs: np.ndarray) -> np.ndarray:
-        return pair_distances(tokens, pairs)
-
+    within, across = groups.within(), groups.across(options.max_x_across)
+    errors = cell_errors([*within, *across], lambda pairs: pair_distances(tokens, pairs, progress))
+    parts = (within, errors[: len(within)]), (across, errors[len(within) :])
     scores = {}
-    for mode in MODES:
-        if cells[mode]:
-            found = score(cells[mode], cell_errors(cells[mode], distances), request.seed)
-            used = len({n for cell in cells[mode] for n in (*cell.x, *cell.a, *cell.b)})
-            scores[mode] = Figure(
-                100 * found.value,
-                100 * found.low,
-                100 * found.high,
-                used,
-                "%",
-                f"{len(cells[mode])} cells; speakers resampled",
-                paper[mode],
-            )
+    for mode, paper, (cells, wrong) in zip(
+        MODES, feature.paper or (None, None), parts, strict=True
+    ):
+        if cells:
+            found = score(cells, wrong, request.seed)
+            used = len({n for cell in cells for n in (*cell.x, *cell.a, *cell.b)})
+            note = f"{len(cells)} cells; speakers resampled"
+            low, value, high = 100 * found.low, 100 * found.value, 100 * found.high
+            scores[mode] = Figure(value, low, high, used, "%", note, paper)
     return scores
 
 
@@ -210,12 +212,14 @@ def _described(items: list[Item], audio: dict[str, Path]) -> str:
 
 def highest_frequency(paths: list[Path]) -> float:
     """Up to where there is sound in the recordings, in Hz: what a lossy format has left of it."""
-    size = 512
+    size = 2048
     power = torch.zeros(size // 2 + 1, dtype=torch.float64)
     window = torch.hann_window(size, dtype=torch.float64)
     for path in paths:
         samples = torch.from_numpy(read(path, SAMPLE_RATE).samples).double()  # (T,)
-        frames = torch.nn.functional.pad(samples, (0, size)).unfold(0, size, size // 2) * window
+        if len(samples) < size:
+            continue
+        frames = samples.unfold(0, size, size // 2) * window
         power += torch.fft.rfft(frames).abs().square().sum(dim=0)
     sounding = (power > BAND_FLOOR * power.max()).nonzero()
     return float(sounding.max()) * SAMPLE_RATE / size if len(sounding) else 0.0

@@ -8,6 +8,7 @@ antidiagonal of all their tables.
 
 import math
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -66,24 +67,31 @@ def pair_distances(
     Returns:
         (P,) float32 in [0, 1].
     """
-    out = np.empty(len(pairs), dtype=np.float32)
     shapes = tokens.lengths[pairs]  # (P, 2)
     order = np.lexsort((shapes[:, 1], shapes[:, 0]))
     borders = np.flatnonzero(np.diff(shapes[order], axis=0).any(axis=1)) + 1
-    done = 0
+    batches = []
     for group in np.split(order, borders):
-        if not len(group):
-            continue
-        n, m = (int(length) for length in shapes[group[0]])
-        size = max(1, CELLS // (n * m))
-        for start in range(0, len(group), size):
-            chosen = group[start : start + size]
-            first = _gather(tokens, pairs[chosen, 0], n)  # (p, n, D + 1)
-            second = _gather(tokens, pairs[chosen, 1], m)  # (p, m, D + 1)
-            out[chosen] = warped(angles(first, second)).cpu().numpy()
-        done += len(group)
-        if progress is not None:
-            progress(done / len(pairs))
+        if len(group):
+            size = max(1, CELLS // int(shapes[group[0]].prod()))
+            batches += np.split(group, range(size, len(group), size))
+
+    def measure(chosen: np.ndarray) -> np.ndarray:
+        n, m = shapes[chosen[0]].tolist()
+        first = _gather(tokens, pairs[chosen, 0], n)  # (p, n, D + 1)
+        second = _gather(tokens, pairs[chosen, 1], m)  # (p, m, D + 1)
+        found: np.ndarray = warped(angles(first, second)).cpu().numpy()
+        return found
+
+    out = np.empty(len(pairs), dtype=np.float32)
+    done = 0
+    # The tables are too small for PyTorch to share one among its threads.
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        for chosen, found in zip(batches, pool.map(measure, batches), strict=True):
+            out[chosen] = found
+            done += len(chosen)
+            if progress is not None:
+                progress(done / len(pairs))
     return out
 
 

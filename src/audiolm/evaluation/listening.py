@@ -11,6 +11,7 @@ does not. They send back CSV files; with those in the folder `answers`, the next
 import hashlib
 import json
 import random
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from audiolm.evaluation.answers import (
 )
 from audiolm.evaluation.corpora import Utterance, utterances
 from audiolm.evaluation.generated import Generated, levels_made, needed, shared_folder
-from audiolm.evaluation.listening_page import Question, Test, page
+from audiolm.evaluation.listening_page import ListeningTest, Question, page
 from audiolm.evaluation.protocol import Cell, Figure, PartResult, Request, Skipped, Table
 from audiolm.evaluation.selection import between, spread
 from audiolm.evaluation.speaker import prompts_of
@@ -77,6 +78,9 @@ def build(request: Request, settings: dict[str, Any]) -> None:
     generated = Generated(model, shared_folder(request))
     everything = utterances(request.data)
     names = random.Random(request.seed)
+    (request.out / KEY).unlink(missing_ok=True)
+    for test in (REAL_OR_NOT, PREFERENCE):  # clips of earlier settings
+        shutil.rmtree(request.out / test, ignore_errors=True)
     (request.out / ANSWERS).mkdir(exist_ok=True)
 
     long_enough = between(everything, options.prompt_seconds + options.seconds)
@@ -118,7 +122,7 @@ def _real_or_not(
         truth[item] = kind
         questions.append(Question(item, [f"clips/{item}.wav"]))
         _write(request.out / REAL_OR_NOT / questions[-1].clips[0], audio)
-    test = Test(
+    test = ListeningTest(
         REAL_OR_NOT,
         "Recording or machine?",
         f"Each clip lasts {total:g} seconds. Its first {options.prompt_seconds:g} seconds are "
@@ -147,7 +151,7 @@ def _preference(
         ordered = pair if ours == "a" else pair[::-1]
         for clip, audio in zip(questions[-1].clips, ordered, strict=True):
             _write(request.out / PREFERENCE / clip, audio)
-    test = Test(
+    test = ListeningTest(
         PREFERENCE,
         "Which one do you prefer?",
         f"Both clips of a pair begin with the same {options.pair_prompt_seconds:g} seconds, and go "
@@ -215,6 +219,6 @@ def _write(path: Path, audio: Audio) -> None:
     audio.write(path)
 
 
-def _write_page(folder: Path, test: Test) -> None:
+def _write_page(folder: Path, test: ListeningTest) -> None:
     with replacing(folder / "index.html") as temporary:
         temporary.write_text(page(test), encoding="utf-8")

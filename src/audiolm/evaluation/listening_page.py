@@ -21,7 +21,7 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Test:
+class ListeningTest:
     """One listening test."""
 
     name: str
@@ -33,7 +33,7 @@ class Test:
     questions: Sequence[Question]
 
 
-def page(test: Test) -> str:
+def page(test: ListeningTest) -> str:
     """The HTML of a test."""
     content = json.dumps(asdict(test)).replace("<", "\\u003c")
     return _PAGE.replace("$TEST$", content)

@@ -16,9 +16,9 @@ class AbxConfig(Configuration):
 
     items: str = ""
     """An item file; every `*.item` below the data folder when empty."""
-    features: tuple[str, ...] = ("mfcc", "mel", "semantic", "codec")
-    """What is compared: `semantic` (centroids), `layer:L` (w2v-BERT, not quantized), `codec` (at
-    each of `levels`), `mel`, `mfcc`."""
+    features: tuple[str, ...] = ("mfcc", "mel", "layer", "semantic", "codec")
+    """What is compared: `semantic` (centroids), `layer` (w2v-BERT before the quantizer) or
+    `layer:L` (an earlier layer of it), `codec` (at each of `levels`), `mel`, `mfcc`."""
     levels: tuple[int, ...] = (1, 3, 4, 12)
     """Levels of the codec at which its quantizer's output is compared."""
     context: Literal["within", "any"] = "within"
@@ -88,6 +88,9 @@ class ProbesConfig(Configuration):
     """Folder below `lexical/` and `syntactic/`."""
     batch_seconds: float = Field(default=120.0, gt=0)
     """Sound that is scored at once."""
+    ngram_hours: float = Field(default=2.0, ge=0)
+    """Of what a layout names as training data, how much the unigram and bigram models see; they
+    also see what the other held-out speakers say."""
 
 
 class ContinuationConfig(Configuration):

@@ -88,7 +88,7 @@ class ClusterQuantizer(nn.Module):
         """Move the clusters towards steps (n, 4 * CEPSTRA), and unused ones onto some of them."""
         entries = len(self.centroids)
         if not bool(self.started):
-            self.spread.copy_(_of_first_rank(x.std(0).clamp(min=1e-3)))
+            self.spread.copy_(_of_first_rank(x.std(0, correction=0).clamp(min=1e-3)))
             x = x / self.spread
             self.centroids.copy_(_of_first_rank(_drawn(x, entries, generator)))
             for _ in range(FIRST_ROUNDS):

@@ -59,7 +59,7 @@ class TrainingState:
         rank, size = self.world.rank, len(torch.get_rng_state())
         generators = state["generator"].reshape(-1, size)
         if rank < len(generators):
-            torch.set_rng_state(generators[rank])
+            torch.set_rng_state(generators[rank].clone())  # a view of a row is misread
         cuda = next(self.networks.parameters()).device.type == "cuda"
         if cuda and rank < len(state["cuda_generators"]):
             torch.cuda.set_rng_state(state["cuda_generators"][rank])
@@ -95,6 +95,9 @@ def load_checkpoint(path: Path, state: TrainingState) -> bool:
     Raises:
         TrainingError: when the checkpoint cannot be read or belongs to another network.
     """
+    if state.world.writes:
+        for left_over in path.parent.glob(f".{path.name}.*.part"):  # of a sitting that was killed
+            left_over.unlink()
     if not path.exists():
         return False
     try:

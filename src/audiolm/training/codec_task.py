@@ -112,9 +112,8 @@ class CodecTask:
         waveform, lengths = self.held_out.fixed_batch(seconds=3.0, count=32)  # (B, T), (B,)
         codes = averaged.encode(waveform)  # (B, Q, F)
         frames = torch.arange(codes.shape[2], device=codes.device)
-        real = (
-            frames * averaged.hop < lengths[:, None]
-        )  # (B, F): silence behind the end uses one id
+        # The silence behind the end of a short recording, all of one id, is not counted.
+        real = frames * averaged.hop < lengths[:, None]  # (B, F)
         rebuilt = averaged.decode(codes)[:, : waveform.shape[1]].float()
         coarse = averaged.decode(codes[:, : max(1, averaged.levels // 3)])
         used = codes.transpose(0, 1)[:, real]  # (Q, n)

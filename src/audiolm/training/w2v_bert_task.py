@@ -76,7 +76,7 @@ class W2vBertTask:
         alarms = []
         assert isinstance(averaged, W2vBert)
         entries = averaged.config.quantizer.entries
-        if figures["perplexity"] < 0.02 * entries:
+        if figures["perplexity"] < max(1.5, 0.02 * entries):
             alarms.append(
                 f"the quantizer uses few of its {entries} entries (perplexity "
                 f"{figures['perplexity']:.0f}): raise w2v_bert.diversity_weight"

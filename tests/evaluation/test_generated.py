@@ -1,0 +1,105 @@
+"""Sound that a model makes for an evaluation is made once."""
+
+import numpy as np
+import pytest
+from asking import ask
+
+from audiolm.evaluation import generated as module
+from audiolm.evaluation.generated import Generated, levels_made, needed, shared_folder
+from audiolm.evaluation.protocol import Skipped
+from tiny import COARSE, LEVELS, noise, tiny_model
+
+
+@pytest.fixture(scope="module")
+def lm():
+    return tiny_model(kinds=("semantic", "coarse", "fine", "acoustic_only"))
+
+
+@pytest.fixture
+def calls(lm, monkeypatch):
+    """Every call of the model that makes sound."""
+    made = []
+    for name in ("continuation", "acoustic_generation"):
+        original = getattr(lm, name)
+
+        def spy(*args, original=original, name=name, **kwargs):
+            made.append((name, args, kwargs))
+            return original(*args, **kwargs)
+
+        monkeypatch.setattr(lm, name, spy)
+    return made
+
+
+def near(a, b):
+    """The same but for 16 bits on disk."""
+    return a.sample_rate == b.sample_rate and np.allclose(
+        a.samples, np.clip(b.samples, -1, 1), atol=1 / 32768
+    )
+
+
+def test_acoustic_generation_is_made_once(lm, calls, tmp_path):
+    audio = noise(1.0)
+    first = Generated(lm, tmp_path).acoustic_generation(audio, seed=3)
+    again = Generated(lm, tmp_path).acoustic_generation(audio, seed=3)
+    assert len(calls) == 1
+    assert np.array_equal(first.samples, again.samples)
+    assert near(first, lm.acoustic_generation(audio, seed=3))
+
+
+def test_another_seed_model_or_recording_is_made_anew(lm, calls, tmp_path):
+    generated = Generated(lm, tmp_path)
+    a = generated.acoustic_generation(noise(1.0), seed=0)
+    b = generated.acoustic_generation(noise(1.0), seed=1)
+    generated.acoustic_generation(noise(1.0, seed=9), seed=0)
+    assert len(calls) == 3
+    assert not np.array_equal(a.samples, b.samples)
+    other = tiny_model(seed=1)
+    c = Generated(other, tmp_path).acoustic_generation(noise(1.0), seed=0)
+    assert not np.array_equal(a.samples, c.samples)
+
+
+def test_continuations_are_the_models_with_their_prompts(lm, tmp_path):
+    prompts = [noise(0.8, seed=s) for s in range(3)]
+    made = Generated(lm, tmp_path).continuations(prompts, 0.5, seed=4)
+    wanted = lm.continuation(prompts, 0.5, seed=4)
+    assert all(near(a, b) for a, b in zip(made, wanted, strict=True))
+    assert all(audio.seconds == 1.3 for audio in made)
+
+
+def test_the_baseline_is_kept_apart(lm, calls, tmp_path):
+    generated = Generated(lm, tmp_path)
+    (ours,) = generated.continuations([noise(0.8)], 0.5, seed=0)
+    (baseline,) = generated.continuations([noise(0.8)], 0.5, 0, "acoustic-only")
+    assert not np.array_equal(ours.samples, baseline.samples)
+    assert near(baseline, lm.continuation(noise(0.8), 0.5, baseline="acoustic-only"))
+
+
+def test_what_was_made_before_an_interruption_is_kept(lm, calls, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "TOGETHER", 2)
+    prompts = [noise(0.8, seed=s) for s in range(5)]
+    shares = []
+    generated = Generated(lm, tmp_path)
+    whole = generated.continuations(prompts, 0.5, 0, progress=shares.append)
+    assert shares == pytest.approx([0.4, 0.8, 1.0])
+    assert len(calls) == 3
+    sorted(tmp_path.glob("*.flac"))[0].unlink()  # as if stopped in the middle of one group
+    again = generated.continuations(prompts, 0.5, 0)
+    assert len(calls) == 4
+    assert all(np.array_equal(a.samples, b.samples) for a, b in zip(whole, again, strict=True))
+
+
+def test_levels_are_those_of_the_last_stage(lm):
+    assert levels_made(lm) == LEVELS
+    assert levels_made(tiny_model(kinds=("semantic", "coarse"))) == COARSE
+    assert levels_made(tiny_model(kinds=())) == LEVELS
+
+
+def test_a_stage_that_is_lacking_is_named(lm):
+    needed(lm, "semantic", "coarse")
+    with pytest.raises(Skipped, match=r"no stage coarse.*--only coarse"):
+        needed(tiny_model(kinds=("semantic",)), "semantic", "coarse")
+
+
+def test_parts_of_one_report_share(lm, tmp_path):
+    one, two = (ask(lm, tmp_path, tmp_path / "report" / name) for name in ("a", "b"))
+    assert shared_folder(one) == shared_folder(two)

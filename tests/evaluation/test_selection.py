@@ -1,0 +1,50 @@
+"""Which utterances are measured."""
+
+from collections import Counter
+
+import pytest
+from asking import utterance
+from hypothesis import given
+from hypothesis import strategies as st
+
+from audiolm.evaluation.protocol import Skipped
+from audiolm.evaluation.selection import between, spread
+
+POOL = [utterance(f"{s}-{i}", s) for s, n in (("a", 7), ("b", 2), ("c", 5)) for i in range(n)]
+
+
+@given(st.integers(1, 20), st.integers(0, 5))
+def test_speakers_come_in_turn(count, seed):
+    chosen = spread(POOL, count, seed)
+    assert len(chosen) == min(count, 14)
+    assert len({u.recording.id for u in chosen}) == len(chosen)
+    assert [u.recording.id for u in chosen] == sorted(u.recording.id for u in chosen)
+    counts = Counter(u.speaker for u in chosen)
+    most = max(counts.values())
+    have = {"a": 7, "b": 2, "c": 5}
+    assert all(counts[s] >= min(most - 1, have[s]) for s in have)
+
+
+@given(st.integers(1, 13), st.integers(0, 5))
+def test_fewer_are_a_part_of_more(count, seed):
+    fewer, more = ({u.recording.id for u in spread(POOL, n, seed)} for n in (count, count + 1))
+    assert fewer < more
+
+
+def test_the_order_of_the_pool_does_not_matter_and_the_seed_does():
+    assert spread(POOL[::-1], 5, 0) == spread(POOL, 5, 0)
+    assert len({tuple(u.recording.id for u in spread(POOL, 5, seed)) for seed in range(9)}) > 1
+    assert len(spread(POOL, None, 0)) == 14
+
+
+def test_lengths_are_inclusive():
+    pool = [utterance(str(s), seconds=s) for s in (3.9, 4.0, 7.0, 10.0, 10.1)]
+    assert [u.recording.seconds for u in between(pool, 4, 10)] == [4.0, 7.0, 10.0]
+    assert len(between(pool, 4)) == 4
+
+
+def test_no_recording_of_the_length_is_a_reason_to_skip():
+    with pytest.raises(Skipped, match="no recording lasts 20 to 30 s"):
+        between(POOL, 20, 30)
+    with pytest.raises(Skipped, match="no recording lasts 20 s or more"):
+        between(POOL, 20)

@@ -1,0 +1,119 @@
+"""From one layer's activations to a tokenizer."""
+
+import pytest
+import torch
+
+from audiolm.errors import TrainingError
+from audiolm.semantic.conformer import ConformerConfig
+from audiolm.semantic.w2v_bert import W2vBert, W2vBertConfig
+from audiolm.training import clustering
+from audiolm.training.clustering import ClusteringConfig, cluster
+
+
+@pytest.fixture(scope="module")
+def network() -> W2vBert:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        conformer = ConformerConfig(width=16, layers=3, heads=2, feed_forward=32, kernel=3)
+        return W2vBert(W2vBertConfig(conformer=conformer, contrastive_layers=1))
+
+
+def settings(**changes) -> ClusteringConfig:
+    return ClusteringConfig(**({"layer": 2, "clusters": 8, "iterations": 3} | changes))
+
+
+def activations(network, recordings, layer: int) -> torch.Tensor:
+    """Those of every recording by itself, one after the other."""
+    rows = []
+    for index in range(len(recordings)):
+        waveform, lengths = recordings.whole([index])
+        rows.append(network.features(waveform, lengths, layer)[0])
+    return torch.cat(rows)
+
+
+def test_the_tokenizer_is_the_layer_normalised_and_clustered(network, recordings) -> None:
+    shares: list[float] = []
+    result = cluster(network, recordings[0], settings(), 0, shares.append)
+    features = activations(network, recordings[0], 2)  # (n, D)
+    tokenizer = result.tokenizer
+    assert torch.allclose(tokenizer._mean, features.mean(0), atol=1e-3)
+    assert torch.allclose(tokenizer._std, features.std(0, correction=0), rtol=1e-2)
+    assert tokenizer.layer == 2
+    assert tokenizer.config.clusters == 8
+    normalised = (features - features.mean(0)) / features.std(0, correction=0)
+    # What Lloyd's algorithm ends in: every centroid is about the mean of its own vectors.
+    ids = torch.cdist(normalised, tokenizer.centroids).argmin(1)
+    means = torch.stack([normalised[ids == k].mean(0) for k in range(8)])
+    moved = (means - tokenizer.centroids).norm(dim=1) / tokenizer.centroids.norm(dim=1)
+    assert float(moved.mean()) < 0.15
+    waveform, lengths = recordings[0].whole([0])
+    assert set(tokenizer.encode(waveform, lengths)[0].tolist()) <= set(range(8))
+    squared = torch.cdist(normalised, tokenizer.centroids).square().amin(1).mean()
+    assert result.figures["inertia per vector"] == pytest.approx(float(squared), rel=0.02)
+    assert result.figures["used ids"] == 8
+    assert result.figures["hours"] == pytest.approx(recordings[0].hours)
+    share = ids.bincount(minlength=8) / len(ids)
+    entropy = -float((share * share.log2()).sum())
+    assert result.figures["entropy"] == pytest.approx(entropy, abs=0.02)
+    assert result.alarms == []
+    assert shares == sorted(shares) and shares[-1] == 1.0
+
+
+def test_what_does_not_fit_in_memory_is_computed_anew_and_gives_the_same(
+    network, recordings, monkeypatch
+) -> None:
+    kept = cluster(network, recordings[0], settings(), 0, lambda share: None)
+    monkeypatch.setattr(clustering, "KEPT_BYTES", 0)
+    shares: list[float] = []
+    anew = cluster(network, recordings[0], settings(), 0, shares.append)
+    assert torch.allclose(kept.tokenizer.centroids, anew.tokenizer.centroids, atol=0.02)
+    assert shares == sorted(shares) and shares[-1] == pytest.approx(1.0)
+
+
+def test_without_normalisation_mean_and_deviation_do_nothing(network, recordings) -> None:
+    tokenizer = cluster(
+        network, recordings[0], settings(normalise=False), 0, lambda share: None
+    ).tokenizer
+    assert not tokenizer._mean.any()
+    assert torch.equal(tokenizer._std, torch.ones(16))
+
+
+def test_a_recording_is_heard_in_the_windows_of_the_tokenizer(
+    network, recordings, monkeypatch
+) -> None:
+    """Or an hour of audio would be one sequence of 90,000 steps."""
+    longest = 0
+    original = type(network.conformer).forward
+
+    def forward(self, waveform, lengths=None, layer=None):
+        nonlocal longest
+        longest = max(longest, waveform.shape[1])
+        return original(self, waveform, lengths, layer)
+
+    monkeypatch.setattr(type(network.conformer), "forward", forward)
+    monkeypatch.setattr(recordings[0], "by_length", lambda *_, **__: [[0]])
+    monkeypatch.setattr(
+        recordings[0],
+        "whole",
+        lambda _: (torch.rand(1, 1_600_000) - 0.5, torch.tensor([1_600_000])),
+    )
+    cluster(network, recordings[0], settings(), 0, lambda share: None)
+    assert longest == 30 * 16_000  # a window of 24 s, and 3 s on either side
+
+
+def test_few_ids_in_use_are_told_with_a_remedy(network, recordings, monkeypatch) -> None:
+    monkeypatch.setattr(
+        clustering.W2vBertTokenizer,
+        "features",
+        lambda self, waveform, lengths: torch.ones(len(waveform), -(-waveform.shape[1] // 640), 16),
+    )
+    result = cluster(network, recordings[0], settings(), 0, lambda share: None)
+    assert result.figures["used ids"] == 1
+    (alarm,) = result.alarms
+    assert alarm.startswith("only 1 of 8 semantic ids are used: train w2v_bert longer")
+    assert "training.clustering.clusters" in alarm
+
+
+def test_fewer_steps_than_clusters_are_refused(network, recordings) -> None:
+    with pytest.raises(TrainingError, match="points for 100000 clusters"):
+        cluster(network, recordings[0], settings(clusters=100_000), 0, lambda share: None)

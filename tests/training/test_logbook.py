@@ -1,0 +1,147 @@
+"""Where figures go: lines of JSON, TensorBoard, a bar that messages do not tear."""
+
+import io
+import json
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from audiolm.training import logbook
+from audiolm.training.logbook import Logbook, ShareBar
+
+
+class Terminal(io.StringIO):
+    """A stderr that is a terminal, and what would be seen on it."""
+
+    def isatty(self) -> bool:
+        return True
+
+    def screen(self) -> list[str]:
+        lines, column = [""], 0
+        for character in self.getvalue():
+            if character == "\n":
+                lines.append("")
+                column = 0
+            elif character == "\r":
+                column = 0
+            else:
+                line = lines[-1].ljust(column)
+                lines[-1] = line[:column] + character + line[column + 1 :]
+                column += 1
+        return [line.rstrip() for line in lines]
+
+
+@pytest.fixture
+def terminal(monkeypatch) -> Terminal:
+    stderr = Terminal()
+    monkeypatch.setattr(logbook, "sys", SimpleNamespace(stderr=stderr))  # pytest sets sys.stderr
+    return stderr
+
+
+@pytest.fixture(autouse=True)
+def without_tensorboard(monkeypatch) -> None:
+    monkeypatch.setattr(logbook, "_open_tensorboard", lambda folder: None)
+
+
+def test_figures_are_lines_of_json_and_a_second_sitting_appends(tmp_path) -> None:
+    for step in (1, 2):
+        with Logbook(tmp_path, "codec", quiet=True) as book:
+            book.record("train", step, {"loss": 0.1 + 0.2})
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [(line["kind"], line["step"], line["loss"]) for line in lines] == [
+        ("train", 1, 0.1 + 0.2),  # every digit
+        ("train", 2, 0.1 + 0.2),
+    ]
+
+
+def test_a_line_is_on_disk_as_soon_as_it_is_recorded(tmp_path) -> None:
+    with Logbook(tmp_path, "codec", quiet=True) as book:
+        book.record("train", 1, {"loss": 1.0})
+        assert (tmp_path / "log.jsonl").read_text().count("\n") == 1
+
+
+def test_messages_stand_on_lines_of_their_own_above_the_bar(tmp_path, terminal) -> None:
+    with Logbook(tmp_path, "codec", quiet=False) as book:
+        for step in range(1, 6):
+            book.show(step / 5, step, {"loss": 1 / step})
+            book.say(f"step {step}: validation")
+            if step == 3:
+                book.warn("a code is dead")
+    screen = [line for line in terminal.screen() if line]
+    messages = [f"codec: step {step}: validation" for step in range(1, 6)]
+    messages.insert(3, "codec: warning: a code is dead")
+    assert screen[:-1] == messages
+    assert screen[-1].startswith("codec 100.0%|")
+    assert "step 5 loss 0.2" in screen[-1]
+
+
+def test_quiet_leaves_warnings_only(tmp_path, terminal) -> None:
+    with Logbook(tmp_path, "codec", quiet=True) as book:
+        book.show(0.5, 1, {"loss": 1.0})
+        book.say("step 1: validation")
+        book.warn("a code is dead")
+    assert terminal.getvalue() == "codec: warning: a code is dead\n"
+
+
+def test_there_is_no_bar_where_nobody_watches(tmp_path, capsys) -> None:
+    with Logbook(tmp_path, "codec", quiet=False) as book:
+        book.show(0.5, 1, {"loss": 1.0})
+        book.say("step 1: validation")
+    with ShareBar("tokens", quiet=False) as bar:
+        bar(0.5)
+    assert capsys.readouterr().err == "codec: step 1: validation\n"
+
+
+def test_a_rank_that_does_not_write_leaves_no_trace(tmp_path, terminal) -> None:
+    with Logbook(tmp_path / "log", "codec", quiet=False, writes=False) as book:
+        book.show(0.5, 1, {"loss": 1.0})
+        book.say("step 1")
+        book.warn("a code is dead")
+        book.record("train", 1, {"loss": 1.0})
+        book.hear(1, {"original": torch.zeros(1000)})
+    assert not (tmp_path / "log").exists()
+    assert terminal.getvalue() == ""
+
+
+def test_a_share_is_shown_in_per_cent(terminal) -> None:
+    with ShareBar("tokens", quiet=False) as bar:
+        bar(0.25)
+    assert terminal.screen()[0].startswith("tokens  25.0%|")
+
+
+class Board:
+    """What TensorBoard would be given."""
+
+    def __init__(self) -> None:
+        self.scalars, self.audio, self.images = {}, {}, {}
+        self.closed = False
+
+    def add_scalar(self, name, value, step) -> None:
+        self.scalars[name] = (value, step)
+
+    def add_audio(self, name, samples, step, sample_rate) -> None:
+        self.audio[name] = (samples, sample_rate)
+
+    def add_image(self, name, image, step) -> None:
+        self.images[name] = image
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_tensorboard_gets_figures_waveforms_and_their_spectrograms(tmp_path, monkeypatch) -> None:
+    board = Board()
+    monkeypatch.setattr(logbook, "_open_tensorboard", lambda folder: board)
+    tone = 2 * torch.sin(2 * torch.pi * 2000 * torch.arange(16_000) / 16_000)  # too loud
+    with Logbook(tmp_path, "codec", quiet=True) as book:
+        book.record("validation", 7, {"loss": 1.5})
+        book.hear(7, {"original": tone})
+    assert board.scalars == {"validation/loss": (1.5, 7)}
+    samples, rate = board.audio["original"]
+    assert rate == 16_000 and float(samples.abs().max()) == 1.0
+    picture = board.images["original/spectrogram"]
+    assert picture.shape == (1, 257, 126)
+    assert float(picture.min()) >= 0 and float(picture.max()) <= 1
+    assert int(picture[0, :, 60].argmax()) == 256 - 64  # 2 kHz, low frequencies below
+    assert board.closed

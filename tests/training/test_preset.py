@@ -1,0 +1,160 @@
+"""Presets: what is in the package, what is refused, and that `paper` is the paper's."""
+
+from typing import get_args
+
+import pytest
+import torch
+from torch import nn
+
+from audiolm.codec import build_codec
+from audiolm.errors import ConfigurationError
+from audiolm.semantic.w2v_bert import W2vBert
+from audiolm.stages import Stage
+from audiolm.training.preset import (
+    STEPS,
+    StepName,
+    is_stage,
+    load_preset,
+    preset_names,
+    step_keys,
+    step_settings,
+)
+
+
+def parameters(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_every_preset_of_the_package_is_valid_and_complete(name) -> None:
+    preset = load_preset(name)
+    assert preset.name == name
+    assert list(preset.recipe) == [step for step in STEPS if step in preset.recipe]
+    for step in preset.recipe:
+        if is_stage(step):
+            assert preset.stages[step].layout.kind == step
+            crop = preset.training.stages[step].crop_seconds
+            assert crop <= preset.stages[step].context_seconds
+
+
+def test_the_package_has_these_presets() -> None:
+    assert {"paper", "small", "tiny"} <= set(preset_names())
+
+
+def test_the_papers_networks_have_the_papers_sizes() -> None:
+    """Built without memory, counted exactly.
+
+    w2v-BERT XL is stated as 0.6 B. The stages are stated as 0.3 B each; the dimensions stated
+    beside it (12 layers, width 1024, feed-forward 4096: 12 x (4 x 1024² + 2 x 1024 x 4096) = 151 M)
+    do not give that, whatever the embeddings: this follows the dimensions.
+    """
+    preset = load_preset("paper")
+    with torch.device("meta"):
+        codec = build_codec(preset.codec)
+        assert parameters(codec) == 11_805_185
+        assert codec.quantizer.codebooks.shape == (12, 1024, 512)  # buffers: no gradient
+        assert parameters(W2vBert(preset.w2v_bert)) == 590_473_224
+        stages = {name: parameters(Stage(config)) for name, config in preset.stages.items()}
+    assert stages == {
+        "semantic": 153_121_280,
+        "coarse": 160_460_288,
+        "fine": 171_994_624,
+        "acoustic_only": 159_411_712,
+    }
+
+
+def test_the_papers_settings() -> None:
+    preset = load_preset("paper")
+    for name, seconds in {"semantic": 30, "coarse": 10, "fine": 3}.items():
+        how = preset.training.stages[name]
+        assert (how.crop_seconds, preset.stages[name].context_seconds) == (seconds, seconds)
+        assert (how.optimization.steps, how.optimization.batch_size) == (1_000_000, 256)
+        transformer = preset.stages[name].transformer
+        assert (transformer.layers, transformer.heads, transformer.dropout) == (12, 16, 0.1)
+        layout = preset.stages[name].layout
+        assert (layout.coarse_levels, layout.levels, layout.conditioning) == (4, 12, "prefix")
+        assert layout.remove_repeats
+    # The 7th layer of the masked-prediction module, which follows 12 of the contrastive one.
+    assert preset.training.clustering.layer == preset.w2v_bert.contrastive_layers + 7
+    assert preset.training.clustering.clusters == 1024
+
+
+def test_unknown_presets_are_refused_with_the_known_ones() -> None:
+    with pytest.raises(ConfigurationError, match=r"preset smal: not known; use one of .*small"):
+        load_preset("smal")
+
+
+@pytest.mark.parametrize(
+    ("assignment", "says"),
+    [
+        ("codec.widht=3", r"preset tiny: unknown key codec.*widht; did you mean width\?"),
+        ("training.codec.optimisation.steps=3", "unknown key .*; did you mean optimization"),
+        ("stages.coarse.transformer.layrs=3", "unknown key .*layrs; did you mean layers"),
+        ("sede=3", r"unknown key sede; did you mean seed\?"),
+        ("training.codec.optimization.steps=0", r"training\.codec\.optimization\.steps: .*; got 0"),
+        ("training.codec.optimization.steps=many", "got 'many'"),
+        ("recipe=[codec, coffee]", "recipe.1: .*; got 'coffee'"),
+        ("seed=-1", "seed: .*; got -1"),
+        ("shares={codec: -1}", "shares.*; got -1"),
+        ("codec.quantizer.levels=5", "stages.fine.layout.levels is 4, but codec.quantizer.levels"),
+        ("training.clustering.clusters=8", "stages.semantic.layout.clusters is 16, but training"),
+        ("training.clustering.layer=3", "training.clustering.layer is 3, but w2v_bert has 2"),
+    ],
+)
+def test_settings_that_cannot_be_are_named(assignment, says) -> None:
+    with pytest.raises(ConfigurationError, match=says) as error:
+        load_preset("tiny", [assignment])
+    assert "\n" not in str(error.value)
+    assert str(error.value).startswith("preset tiny: ")
+
+
+def test_settings_are_overridden() -> None:
+    preset = load_preset("tiny", ["training.codec.optimization.steps=7", "seed=3"])
+    assert preset.training.codec.optimization.steps == 7
+    assert preset.training.w2v_bert.optimization.steps == 30
+    assert preset.seed == 3
+
+
+def test_a_preset_may_be_a_file(tmp_path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "name: mine\ncodec: {kind: spectral}\nw2v_bert: {}\nstages: {}\nrecipe: [codec]\n"
+    )
+    assert load_preset(str(path)).codec.kind == "spectral"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("name: [", "not valid YAML"),
+        ("", "holds no settings"),
+        ("- codec", "holds no settings"),
+        ("name: mine\n", "codec: Field required"),
+        ("\xff\xfe", "holds no settings"),
+    ],
+)
+def test_a_file_that_is_no_preset_is_named(tmp_path, text, says) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(ConfigurationError, match=rf"preset .*mine\.yaml: {says}"):
+        load_preset(str(path))
+
+
+def test_a_missing_file_is_no_preset(tmp_path) -> None:
+    with pytest.raises(ConfigurationError, match="not known"):
+        load_preset(str(tmp_path / "mine.yaml"))
+
+
+@pytest.mark.parametrize("step", get_args(StepName))
+def test_every_step_has_settings_where_its_keys_say(step) -> None:
+    preset = load_preset("tiny")
+    settings, keys = step_settings(preset, step), step_keys(step)
+    assert "training" in settings and "drawn" in settings
+    assert ("network" in settings) == (step not in ("clustering", "tokens"))
+    for group in settings.keys() - {"drawn"}:
+        found = preset.model_dump(mode="json")
+        for name in keys[group].split("."):
+            found = found[name]
+        assert found == settings[group].model_dump(mode="json")
+    assert settings["drawn"].seed == preset.seed
+    assert settings["drawn"].data.held_out == preset.data.held_out

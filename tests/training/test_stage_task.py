@@ -1,0 +1,152 @@
+"""Training a stage: what it is judged by, against plain counts, and resuming."""
+
+import math
+from collections import Counter
+from itertools import groupby
+
+import pytest
+import torch
+
+from audiolm.stages import LayoutConfig, StageConfig, TransformerConfig
+from audiolm.training import stage_task
+from audiolm.training.stage_task import StageTask, StageTraining
+from training.resuming import CPU, assert_resumed_equals_uninterrupted, optimization, run
+from training.toy import LEVELS, K, N
+
+TRAIN = [60, 30, 45, 9, 80]
+HELD_OUT = [25, 52, 7]
+KINDS = ["semantic", "coarse", "fine", "acoustic_only"]
+
+
+def task(store, held_out, kind: str = "coarse", dropout: float = 0.2, **changes) -> StageTask:
+    layout = {"clusters": K, "codebook_size": N, "coarse_levels": 2, "levels": LEVELS}
+    config = StageConfig(
+        layout=LayoutConfig(
+            kind=kind, **layout, remove_repeats=changes.pop("remove_repeats", True)
+        ),
+        transformer=TransformerConfig(
+            layers=1, heads=2, width=16, feed_forward=32, dropout=dropout
+        ),
+        context_seconds=2,
+    )
+    settings = {"optimization": optimization(6), "crop_seconds": 0.8}
+    training = StageTraining(**(settings | changes))
+    return StageTask(kind, config, training, store, held_out, CPU, 1, seed=4)
+
+
+@pytest.fixture
+def stores(token_store):
+    return token_store(TRAIN), token_store(HELD_OUT, seed=1, name="held", frames_less=1)
+
+
+@pytest.mark.parametrize("kind", ["semantic", "coarse"])
+def test_resumed_equals_uninterrupted(stores, tmp_path, kind) -> None:
+    assert_resumed_equals_uninterrupted(lambda: task(*stores, kind), tmp_path, dies_at=3)
+
+
+def test_a_batch_depends_on_step_and_rank_alone(stores) -> None:
+    one, other = task(*stores), task(*stores)
+    first = {key: one.batch(*key) for key in [(0, 0), (1, 0), (0, 1)]}
+    again = {key: other.batch(*key) for key in [(0, 1), (1, 0), (0, 0)]}
+    for key, streams in first.items():
+        assert torch.equal(streams.codes, again[key].codes)
+    codes = [streams.codes for streams in first.values()]
+    assert not any(torch.equal(codes[0], others) for others in codes[1:])
+
+
+def test_a_batch_holds_crops_of_both_streams(stores) -> None:
+    streams = task(*stores, optimization=optimization(6, batch_size=40)).batch(0, 0)
+    assert streams.semantic.shape == (40, 20)
+    assert streams.codes.shape == (40, LEVELS, 40)
+    real = streams.semantic >= 0
+    assert torch.equal(streams.codes[:, 0], streams.semantic.repeat_interleave(2, dim=1))
+    assert not real.all()  # the recording of 9 steps
+    assert streams.ended[~real.all(dim=1)].all()
+    assert 0 < int(streams.ended.sum()) < 40
+
+
+def flat_ids(store, kind: int, remove_repeats: bool) -> list[int]:
+    """All ids of one kind in a store, 0 for semantic, q for level q."""
+    ids = []
+    for index in range(len(store)):
+        row = store.semantic(index).tolist() if kind == 0 else store.codes(index)[kind - 1].tolist()
+        ids += [k for k, _ in groupby(row)] if remove_repeats and kind == 0 else row
+    return ids
+
+
+@pytest.mark.parametrize(
+    ("kind", "predicted", "remove_repeats"),
+    [
+        ("semantic", [0], True),
+        ("semantic", [0], False),
+        ("coarse", [1, 2], True),
+        ("fine", [3, 4], True),
+        ("acoustic_only", [1, 2], True),
+    ],
+)
+def test_unigram_bits_are_those_of_a_plain_count(stores, kind, predicted, remove_repeats) -> None:
+    bits, count = 0.0, 0
+    for level in predicted:
+        size = N if level else K
+        seen = Counter(flat_ids(stores[0], level, remove_repeats))
+        total = sum(seen.values()) + size
+        for asked in flat_ids(stores[1], level, remove_repeats):
+            bits -= math.log2((seen[asked] + 1) / total)
+            count += 1
+    found = task(*stores, kind, remove_repeats=remove_repeats).unigram_bits()
+    assert found == pytest.approx(bits / count, rel=1e-9)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@torch.no_grad()
+def test_validation_is_the_mean_log_likelihood_of_all_held_out_tokens(stores, kind) -> None:
+    one = task(*stores, kind)
+    stage = one.networks[kind].eval()
+    nats = tokens = 0.0
+    for index in range(len(stores[1])):
+        steps = stores[1].steps(index)
+        # Crops of 20 steps that follow one another; what is left is judged from 10 steps on.
+        for start in [0, *range(20, steps - 10, 20)]:
+            streams = one._streams(stores[1], [(index, start)])
+            found = stage.log_likelihood(streams)
+            nats -= float(found.total.sum())
+            tokens += int(found.predicted.sum())
+    validation = one.validate(stage)
+    assert validation.figures["loss"] == pytest.approx(nats / tokens, rel=1e-5)
+    assert validation.figures["bits"] == pytest.approx(nats / tokens / math.log(2), rel=1e-5)
+    of_kinds = [value for name, value in validation.figures.items() if name.startswith("bits ")]
+    assert sum(of_kinds) / len(of_kinds) == pytest.approx(validation.figures["bits"], rel=1e-5)
+
+
+def test_held_out_crops_are_spread_where_there_are_too_many(stores, monkeypatch) -> None:
+    one = task(*stores)
+    every = [draw for draws in one._held_out_draws() for draw in draws]
+    assert every == [(0, 0), (1, 0), (1, 20), (1, 40), (2, 0)]
+    monkeypatch.setattr(stage_task, "MOST_VALIDATION_CROPS", 3)
+    fewer = [draw for draws in one._held_out_draws() for draw in draws]
+    assert fewer == every[::2]
+
+
+@torch.no_grad()
+def test_no_better_than_frequencies_is_told(stores) -> None:
+    one = task(*stores)
+    (alarm,) = one.validate(one.networks["coarse"].eval()).alarms
+    assert "bits per token is no better than the unigram entropy" in alarm
+    assert alarm.endswith("train longer, or lower the learning rate")
+
+
+def test_better_than_frequencies_is_no_alarm(stores, tmp_path) -> None:
+    learning = optimization(60, learning_rate=1e-2, batch_size=8, ema_decay=0.5)
+    one = task(*stores, "semantic", dropout=0.0, optimization=learning)
+    averaged = run(one, tmp_path, seed=0).averaged
+    validation = one.validate(averaged)
+    assert validation.figures["bits"] < validation.figures["unigram bits"] - 1
+    assert validation.alarms == []
+    assert one.export(averaged) is averaged
+
+
+def test_recordings_shorter_than_a_crop_are_enough(token_store, tmp_path) -> None:
+    stores = token_store([5, 3, 8]), token_store([2, 1], name="held")
+    for kind in KINDS:
+        outcome = run(task(*stores, kind, crop_seconds=4), tmp_path / kind, seed=0)
+        assert math.isfinite(outcome.figures["loss"])

@@ -1,0 +1,169 @@
+"""The training folder and the recordings: what is used, what is left out, what is refused."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from audiolm.errors import CorpusError, TrainingError
+from audiolm.training.preset import load_preset
+from audiolm.training.recipe import Request, train_model
+from audiolm.training.workshop import Workshop, made_by
+
+
+def workshop(folder: Path, out: Path, *settings: str, quiet: bool = True) -> Workshop:
+    return Workshop(Request(folder, out, load_preset("tiny", settings), quiet=quiet))
+
+
+def test_files_that_cannot_be_read_are_left_out_counted_and_listed(
+    corpus_folder, tmp_path, capsys
+) -> None:
+    folder = corpus_folder(5)
+    (folder / "noise.wav").write_bytes(b"RIFF, but not quite")
+    (folder / "empty.flac").write_bytes(b"")
+    whole = folder / "003.wav"
+    broken = bytearray(whole.read_bytes())
+    whole.write_bytes(broken[: len(broken) // 2])
+    train, held_out = workshop(folder, tmp_path / "model").recordings()
+    assert len(train) + len(held_out) == 4
+    said = capsys.readouterr().err
+    assert said.startswith(
+        "recordings: warning: 3 files cannot be read and are left out, listed in"
+    )
+    assert said.count("\n") == 1
+    listed = (tmp_path / "model" / "training" / "skipped.txt").read_text().splitlines()
+    assert len(listed) == 3
+    for name in ("noise.wav", "empty.flac", "003.wav"):
+        assert any(name in line for line in listed)
+
+
+def test_files_whose_content_is_broken_are_left_out_as_well(
+    corpus_folder, tmp_path, capsys, monkeypatch
+) -> None:
+    """A header may promise what the rest does not hold: that shows when it is decoded."""
+    from audiolm.data import store
+    from audiolm.errors import AudioError
+
+    original = store.read
+
+    def read(path, rate):
+        if path.name == "002.wav":
+            raise AudioError(f"{path}: holds NaN; record it again")
+        return original(path, rate)
+
+    monkeypatch.setattr(store, "read", read)
+    train, held_out = workshop(corpus_folder(5), tmp_path / "model").recordings()
+    assert len(train) + len(held_out) == 4
+    assert "1 files cannot be read" in capsys.readouterr().err
+
+
+def test_nothing_is_said_where_all_files_can_be_read(training_corpus, tmp_path, capsys) -> None:
+    workshop(training_corpus, tmp_path / "model").recordings()
+    assert capsys.readouterr().err == ""
+    assert not (tmp_path / "model" / "training" / "skipped.txt").exists()
+
+
+def test_speakers_are_on_one_side_only(training_corpus, tmp_path) -> None:
+    train, held_out = workshop(training_corpus, tmp_path / "model").recordings()
+    speakers = [{r.speaker for r in side.store.recordings} for side in (train, held_out)]
+    assert speakers[0] and speakers[1] and not speakers[0] & speakers[1]
+
+
+def test_a_folder_to_validate_on_takes_the_place_of_a_share(
+    training_corpus, corpus_folder, tmp_path
+) -> None:
+    other = corpus_folder(2, name="other")
+    train, held_out = workshop(
+        training_corpus, tmp_path / "model", f"data.validation={other}"
+    ).recordings()
+    assert (len(train), len(held_out)) == (10, 2)
+
+
+@pytest.mark.parametrize("pack", [True, False])
+def test_packed_or_not_training_sees_the_same(training_corpus, tmp_path, pack) -> None:
+    place = workshop(training_corpus, tmp_path / "model", f"data.pack={pack}")
+    train, _ = place.recordings()
+    assert train.batch(0, 0, 2, 0.5)[0].shape == (2, 8000)
+    assert (place.folder / "recordings").exists() == pack
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda folder: None, "there is no such folder"),
+        (lambda folder: folder.mkdir(), "there are no recordings in it"),
+        (
+            lambda folder: (folder.mkdir(), (folder / "a.wav").write_bytes(b"no")),
+            "none of its 1 files can be read",
+        ),
+    ],
+)
+def test_no_recordings_are_told_at_once(tmp_path, make, says) -> None:
+    make(tmp_path / "empty")
+    request = Request(tmp_path / "empty", tmp_path / "model", load_preset("tiny"), quiet=True)
+    with pytest.raises(CorpusError, match=says):
+        train_model(request)
+
+
+def test_a_single_recording_leaves_none_to_judge_by(corpus_folder, tmp_path) -> None:
+    with pytest.raises(CorpusError, match=r"single speaker or recording.*--validation"):
+        workshop(corpus_folder(1), tmp_path / "model").recordings()
+
+
+def test_a_folder_of_something_else_is_not_written_into(training_corpus, tmp_path) -> None:
+    out = tmp_path / "letters"
+    out.mkdir()
+    (out / "letter.txt").write_text("Dear Ada")
+    with pytest.raises(TrainingError, match=r"letters: is not empty and not a model; name a new"):
+        workshop(training_corpus, out)
+    assert [path.name for path in out.iterdir()] == ["letter.txt"]
+
+
+def test_a_file_in_place_of_the_model_folder_is_told(training_corpus, tmp_path) -> None:
+    out = tmp_path / "model"
+    out.write_text("")
+    with pytest.raises(TrainingError, match=r"model: cannot be written \(Not a directory\)"):
+        workshop(training_corpus, out)
+
+
+def test_an_empty_folder_becomes_a_model_folder(training_corpus, tmp_path) -> None:
+    (tmp_path / "model").mkdir()
+    place = workshop(training_corpus, tmp_path / "model")
+    assert (place.folder / "preset.json").exists()
+    workshop(training_corpus, tmp_path / "model")  # and may be gone on with
+
+
+@pytest.mark.parametrize(
+    ("only", "says"),
+    [
+        ("clustering", r"checkpoint\.pt: is not there yet; give --only w2v_bert first"),
+        ("tokens", "there is no codec in it yet; give --only codec first"),
+        ("coarse", "there is no codec in it yet; give --only codec first"),
+    ],
+)
+def test_steps_out_of_order_name_the_step_that_is_missing(training_corpus, tmp_path, only, says):
+    request = Request(training_corpus, tmp_path / "m", load_preset("tiny"), only=[only], quiet=True)
+    with pytest.raises(TrainingError, match=says):
+        train_model(request)
+
+
+def test_a_stage_needs_finished_tokens(trained_model, training_corpus, tmp_path) -> None:
+    import shutil
+
+    model = shutil.copytree(trained_model, tmp_path / "model")
+    (model / "training" / "tokens" / "done.json").unlink()
+    request = Request(training_corpus, model, load_preset("tiny"), only=["fine"], restart=True)
+    with pytest.raises(TrainingError, match=r"tokens: not finished; give --only tokens first"):
+        train_model(request)
+
+
+def test_made_by_names_the_version_and_no_repository_around_an_installation(monkeypatch) -> None:
+    from audiolm._version import __version__
+    from audiolm.training import workshop as module
+
+    assert made_by().split()[:2] == ["audiolm", __version__]
+    monkeypatch.setenv("PATH", os.devnull)  # no git
+    assert made_by() == f"audiolm {__version__}"
+    monkeypatch.undo()
+    monkeypatch.setattr(module, "__file__", str(Path("/usr/lib/x.py")))
+    assert made_by() == f"audiolm {__version__}"  # not in a repository

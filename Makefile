@@ -8,6 +8,7 @@ TORCH ?= torch==2.13.0
 .PHONY: demo test check format environment development clean
 
 demo: environment
+	@mkdir -p out
 	$(BIN)/audiolm continue src/audiolm/models/speech/prompt.flac -o out/continuation.wav --seconds 7
 	@echo "The continuation is in $(CURDIR)/out/continuation.wav"
 

@@ -9,8 +9,17 @@ import argparse
 from pathlib import Path
 
 import audiolm
+from audiolm.model_folder import save_part
 
 MODELS = Path(__file__).parents[1] / "src" / "audiolm" / "models"
+ORDER = [
+    "codec",
+    "semantic",
+    "stage_semantic",
+    "stage_coarse",
+    "stage_fine",
+    "stage_acoustic_only",
+]
 ABOUT = {
     "speech": {
         "licence": "CC BY 4.0",
@@ -31,9 +40,10 @@ def main() -> None:
     arguments = parser.parse_args()
     lm = audiolm.load(arguments.run, device="cpu")
     about = ABOUT[arguments.name]
-    lm.name = arguments.name
-    lm.info = lm.info.model_copy(update={**about, "data": {**lm.info.data, **about["data"]}})
-    lm.save(MODELS / arguments.name)
+    data = {**lm.info.data, **about["data"]}
+    told = {**lm.info.model_dump(), **about, "data": data, "name": arguments.name}
+    for name in sorted(lm.parts, key=ORDER.index):  # one by one: card and prompt stay as they are
+        save_part(MODELS / arguments.name, name, lm.parts[name], told)
     print(f"{MODELS / arguments.name}: {lm.fingerprint}")
 
 

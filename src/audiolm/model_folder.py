@@ -197,6 +197,7 @@ def save_part(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with replacing(path) as draft:
+            draft.touch()  # with the user's file mode; safetensors would hide it from others
             save_file(weights, draft, metadata={"format": "pt"})
             size = draft.stat().st_size
         entry = PartEntry(

@@ -43,6 +43,13 @@ def test_every_feature_has_its_errors(tmp_path):
     assert all(plot.is_file() for plot in result.plots)
 
 
+def test_layers_are_drawn_as_a_curve(tmp_path):
+    abx_items(tmp_path / "data")
+    settings = {"features": ["layer:1", "layer:2"]}
+    result = abx.evaluate(ask(MODEL, tmp_path / "data", tmp_path / "out", abx=settings))
+    assert [plot.name for plot in result.plots] == ["dev.svg", "dev_layers.svg"]
+
+
 def test_tokens_that_sound_alike_are_told_from_others(tmp_path):
     """P is a low hum and Q a high one, whoever speaks: no error."""
     path = abx_items(tmp_path / "data")

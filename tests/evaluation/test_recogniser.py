@@ -74,6 +74,9 @@ class Processor:
 
 
 class Model:
+    def float(self):
+        return self
+
     def to(self, device):
         return self
 

@@ -2,16 +2,19 @@
 
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 import torch.multiprocessing as multiprocessing
+from torch import nn
 
 from audiolm.errors import TrainingError
 from audiolm.training import loop
 from audiolm.training.distributed import World
 from audiolm.training.loop import train
+from audiolm.training.task import Validation
 from training.toy import Line, optimization
 
 CPU = torch.device("cpu")
@@ -138,6 +141,28 @@ def test_an_interrupt_finishes_the_step_and_keeps_a_checkpoint(tmp_path: Path) -
         run(Interrupted(optimization()), tmp_path)
     assert signal.getsignal(signal.SIGTERM) is before
     assert torch.load(tmp_path / "checkpoint.pt")["step"] == 5
+
+
+def test_an_interrupt_during_the_last_validation_is_heeded(tmp_path: Path) -> None:
+    class Interrupted(Line):
+        def validate(self, averaged: nn.Module) -> Validation:
+            os.kill(os.getpid(), signal.SIGINT)
+            return super().validate(averaged)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(Interrupted(optimization(validations=1)), tmp_path)
+    again = Line(optimization(validations=1))
+    assert run(again, tmp_path).step == 12
+    assert again.losses == []  # nothing was left but to validate
+
+
+def test_alarms_are_said_from_a_third_of_the_training_on(tmp_path: Path, capsys) -> None:
+    class Alarmed(Line):
+        def validate(self, averaged: nn.Module) -> Validation:
+            return replace(super().validate(averaged), alarms=["a code is dead"])
+
+    run(Alarmed(optimization(validations=12)), tmp_path)
+    assert capsys.readouterr().err == "line: warning: a code is dead\n" * 9  # steps 4 to 12
 
 
 def test_minutes_end_a_training_that_has_no_number_of_steps(tmp_path: Path) -> None:

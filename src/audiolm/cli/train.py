@@ -65,14 +65,17 @@ def train(
         device=choose_device(device),
         quiet=quiet,
     )
+    speaks = os.environ.get("RANK", "0") == "0"  # one of torchrun's processes, for all
     try:
         summary = train_model(request)
     except KeyboardInterrupt:
+        if not speaks:
+            raise
         arguments = [word for word in sys.argv[1:] if word != "--restart"]
         click.echo(f"audiolm: to go on: {shlex.join(['audiolm', *arguments])}", err=True)
         raise
-    if os.environ.get("RANK", "0") != "0":
-        return  # one of torchrun's processes speaks for all
+    if not speaks:
+        return
     if as_json:
         click.echo(json.dumps(summary))
     elif not quiet:

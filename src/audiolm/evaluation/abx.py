@@ -18,7 +18,7 @@ from audiolm.errors import CorpusError
 from audiolm.evaluation import plots
 from audiolm.evaluation.corpora import Item, find_audio, read_items
 from audiolm.evaluation.dtw import Tokens, pair_distances
-from audiolm.evaluation.frames import Extractor, Feature, extractors, normalised
+from audiolm.evaluation.frames import SPECTRA, Extractor, Feature, extractors, normalised
 from audiolm.evaluation.options import AbxConfig
 from audiolm.evaluation.protocol import Cell, Figure, PartResult, Request, Skipped, Table
 from audiolm.evaluation.triples import Groups, cell_errors, cut, score
@@ -67,7 +67,7 @@ def evaluate(request: Request) -> PartResult:
             for mode, figure in scores.items():
                 result.figures[f"{path.stem}.{feature.name}.{mode}"] = figure
         result.tables.append(_table(path, found))
-        result.plots.extend(_plot(request.out / f"{path.stem}.svg", found))
+        result.plots.extend(_plots(request.out, path.stem, found))
         result.conditions[path.name] = _described(items, audio)
     return result
 
@@ -181,13 +181,25 @@ def _table(path: Path, found: list[tuple[Feature, Scores]]) -> Table:
         for feature, scores in found
     ]
     columns = ["feature", "bit/s", "within speakers, %", "across speakers, %"]
-    note = "Error in percent; lower is better, 50 is chance."
+    note = (
+        "Error in percent; lower is better, 50 is chance. The paper's figures are of LibriSpeech "
+        "dev-clean."
+    )
     return Table(f"ABX error on {path.name}", columns, rows, note)
 
 
-def _plot(path: Path, found: list[tuple[Feature, Scores]]) -> list[Path]:
-    series = {mode: {f.title: s[mode] for f, s in found if mode in s} for mode in MODES}
-    return plots.dots(path, "ABX error, %", {f"{m} speakers": s for m, s in series.items() if s})
+def _plots(folder: Path, stem: str, found: list[tuple[Feature, Scores]]) -> list[Path]:
+    """All features beside each other, and the layers of w2v-BERT as a curve (Fig. 3)."""
+    rows = {f"{m} speakers": {f.title: s[m] for f, s in found if m in s} for m in MODES}
+    drawn = plots.dots(folder / f"{stem}.svg", "ABX error, %", {k: v for k, v in rows.items() if v})
+    layers = {
+        f"{m} speakers": {float(f.layer): s[m] for f, s in found if m in s and f.layer is not None}
+        for m in MODES
+    }
+    if any(len(figures) > 1 for figures in layers.values()):
+        axes = "layer of w2v-BERT, not quantized", "ABX error, %"
+        drawn += plots.lines(folder / f"{stem}_layers.svg", *axes, layers)
+    return drawn
 
 
 def _conditions(options: AbxConfig) -> dict[str, str]:
@@ -198,6 +210,7 @@ def _conditions(options: AbxConfig) -> dict[str, str]:
         "context": "the same before and after" if options.context == "within" else "any",
         "distance": "angle between frames, time-warped, divided by the length of the path",
         "last frame of a token": last,
+        "spectra": SPECTRA,
     }
 
 

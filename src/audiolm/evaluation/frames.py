@@ -22,6 +22,11 @@ from audiolm.shapes import CODEC_HOP, SAMPLE_RATE, SEMANTIC_HOP, Waveform
 CEPSTRA = 13
 MEL_BANDS = 80
 MFCC_BANDS = 40
+SPECTRA = (
+    f"every 10 ms over 25 ms; power below {MelConfig().floor:g} is taken for that, which hides "
+    f"what a lossy format leaves of silence; MFCC from {MFCC_BANDS} bands"
+)
+"""What the floors depend on; the floor of power alone moves them by some points."""
 DELTA_SPAN = 2
 """Frames on either side that a slope is fitted through."""
 
@@ -40,6 +45,8 @@ class Feature:
     """Bits per second, where frames are tokens."""
     paper: tuple[float, float] | None = None
     """The paper's ABX error in percent, within and across speakers."""
+    layer: int | None = None
+    """Of w2v-BERT."""
     scaled: bool = False
     """Each dimension is to be scaled to zero mean and unit variance over all recordings."""
 
@@ -123,6 +130,7 @@ def _layer(model: AudioLM, layer: int) -> Extractor:
         f"layer_{layer}",
         f"w2v-BERT layer {layer}, not quantized",
         SAMPLE_RATE / SEMANTIC_HOP,
+        layer=layer,
         scaled=True,
     )
     return Extractor(

@@ -98,7 +98,7 @@ def _finish(axes: Any, across: str) -> None:
     axes.set_axisbelow(True)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
-    axes.legend(frameon=False, fontsize="small")
+    axes.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1.01, 1.0))
 
 
 def _saved(canvas: Any, path: Path) -> list[Path]:

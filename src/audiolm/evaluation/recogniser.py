@@ -115,7 +115,7 @@ class TransformersRecogniser:
                 f"recogniser: {folder} is not complete ({' '.join(str(error).split())[:200]}); "
                 "save model and processor into it again"
             ) from None
-        self._model.to(device).eval()
+        self._model.float().to(device).eval()  # half precision as stored would not fit the features
         self._device = device
         self._spoken = kind == "whisper"
         self.name = f"{kind} {folder.resolve().name} (transformers {transformers.__version__})"

@@ -219,7 +219,7 @@ class Workshop:
                     self.device,
                     self.world,
                     self.preset.seed,
-                    quiet=self.request.quiet,
+                    quiet=self.request.quiet or not self.world.writes,
                 )
                 for name, part in zip(("train", "held_out"), parts, strict=True)
             )

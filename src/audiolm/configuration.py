@@ -41,7 +41,9 @@ def parse(cls: type[C], data: Mapping[str, Any], where: str) -> C:
             trouble = problem["msg"].removeprefix("Value error, ")
         else:
             trouble = f"{problem['msg']}; got {problem['input']!r}"
-        raise ConfigurationError(": ".join(part for part in (where, key, trouble) if part)) from None
+        raise ConfigurationError(
+            ": ".join(part for part in (where, key, trouble) if part)
+        ) from None
 
 
 def override(data: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, Any]:

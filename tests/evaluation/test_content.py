@@ -74,6 +74,14 @@ def test_chance_takes_the_words_of_another_speakers_utterance():
     assert len({one.utterance.recording.id for one in chance}) == 9  # each is asked for once
 
 
+def test_chance_prefers_another_speaker_to_half_way_round():
+    pool = [
+        utterance(f"{s}{n}", s, text=f"{s}{n}") for s, m in (("a", 6), ("b", 2)) for n in range(m)
+    ]
+    chance = by_chance([Heard("acoustic_generation", u, u.text) for u in pool])
+    assert all(one.text[0] != one.utterance.speaker for one in chance)
+
+
 def test_chance_where_there_is_little_to_choose_from():
     one, two = utterance("1", "a"), utterance("2", "a")
     assert by_chance([Heard("acoustic_generation", one, "x")]) == []

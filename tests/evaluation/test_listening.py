@@ -9,8 +9,11 @@ from asking import ask
 
 from audiolm.audio.files import read
 from audiolm.errors import CorpusError
+from audiolm.evaluation.corpora import utterances
 from audiolm.evaluation.listening import evaluate
 from audiolm.evaluation.protocol import Skipped
+from audiolm.evaluation.selection import spread
+from audiolm.evaluation.speaker import prompts_of
 from tiny import tiny_model
 
 REAL, PREFERENCE = "original-or-synthetic", "preference"
@@ -18,7 +21,7 @@ SECTION = {
     "clips": 6,
     "prompt_seconds": 0.64,
     "seconds": 1.0,
-    "pairs": 3,
+    "pairs": 6,
     "pair_prompt_seconds": 0.8,
     "pair_seconds": 1.2,
 }
@@ -88,7 +91,8 @@ def test_originals_are_compressed_recordings_and_the_rest_begins_with_prompts(bu
 
 def test_pairs_go_on_from_the_same_prompt_on_sides_drawn_by_lot(built, lm, corpus):
     truth = key_of(built)[PREFERENCE]
-    assert len(truth) == 3
+    assert len(truth) == 6
+    assert set(truth.values()) == {"a", "b"}
     for item, ours in truth.items():
         clips = {side: read(built.out / PREFERENCE / f"clips/{item}-{side}.wav") for side in "ab"}
         assert {clip.seconds for clip in clips.values()} == {2.0}
@@ -99,17 +103,13 @@ def test_pairs_go_on_from_the_same_prompt_on_sides_drawn_by_lot(built, lm, corpu
 
 def test_the_side_of_ours_is_ours(built, lm):
     """Made again from the same prompts with the same seed."""
-    from audiolm.evaluation.corpora import utterances
-    from audiolm.evaluation.selection import spread
-    from audiolm.evaluation.speaker import prompts_of
-
-    prompts = prompts_of(spread(utterances(built.data), 3, 0), 0.8)
+    prompts = prompts_of(spread(utterances(built.data), 6, 0), 0.8)
     ours = lm.continuation(prompts, 1.2, prompt_seconds=None, seed=0)
     found = 0
     for item, side in key_of(built)[PREFERENCE].items():
         clip = read(built.out / PREFERENCE / f"clips/{item}-{side}.wav").samples
         found += any(abs(clip - np.clip(one.samples, -1, 1)).max() < 1e-4 for one in ours)
-    assert found == 3
+    assert found == 6
 
 
 def test_nothing_that_goes_to_raters_holds_the_key(built):
@@ -141,11 +141,11 @@ def test_answers_are_counted(built):
     assert figures["original_or_synthetic.all"].value == pytest.approx(100 * 7 / 12)
     assert figures["original_or_synthetic.all"].count == 12
     assert figures["preference.all"].value == 100
-    assert figures["preference.all"].count == 3
+    assert figures["preference.all"].count == 6
     assert not {"preference.a", "preference.b"} & set(figures)
     rows = {row[0]: row for row in result.tables[0].rows}
     assert rows["Right answers, all"][2:] == [51.2, "0.77", "0.39"]
-    assert rows["AudioLM preferred, all"][2:] == [83.3, "0.25", "0.12"]
+    assert rows["AudioLM preferred, all"][2:] == [83.3, "0.031", "0.016"]
     assert result.conditions[REAL] == "2 raters, 6 of 6 items, 12 answers"
 
 

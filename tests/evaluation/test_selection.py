@@ -34,6 +34,7 @@ def test_fewer_are_a_part_of_more(count, seed):
 def test_the_order_of_the_pool_does_not_matter_and_the_seed_does():
     assert spread(POOL[::-1], 5, 0) == spread(POOL, 5, 0)
     assert len({tuple(u.recording.id for u in spread(POOL, 5, seed)) for seed in range(9)}) > 1
+    assert {spread(POOL, 1, seed)[0].speaker for seed in range(9)} == {"a", "b", "c"}
     assert len(spread(POOL, None, 0)) == 14
 
 

@@ -195,6 +195,7 @@ def count(answers: Sequence[Answer], key: Key, seed: int) -> PartResult:
             f"{len({a.rater for a in own})} raters, {len({a.item for a in own})} of "
             f"{len(key[test])} items, {len(own)} answers"
         )
+    conditions["further answers"] = "are counted after listening.json has been deleted"
     header = ["", "Share", "Paper", "p, two-sided", "p, one-sided"]
     note = (
         "p: of a fair coin. The paper's p = 0.23 for 51.2 % of 1000 answers is one-sided. "

@@ -42,7 +42,7 @@ class ReconstructionConfig(Configuration):
     """ViSQOL's mode: 16 kHz speech, or 48 kHz audio for music. `auto` takes audio for MAESTRO."""
     recordings: int = Field(default=60, gt=0)
     """Recordings that are measured at most, spread over the speakers; `--limit` lowers it."""
-    longest: float = Field(default=15.0, gt=0)
+    longest: float = Field(default=10.0, gt=0)
     """Seconds of a recording that are measured at most."""
     semantic_decoder_minutes: float = Field(default=10.0, ge=0)
     """How long a decoder is trained on semantic tokens alone; 0 leaves it out."""

@@ -8,7 +8,7 @@ from audiolm.shapes import CODEC_HOP, SAMPLE_RATE, Codes, Embeddings, Waveform
 
 
 class EncoderStream(Protocol):
-    """Encodes one recording chunk by chunk; all chunks together equal `Codec.encode` of the whole."""
+    """Encodes one recording chunk by chunk; all together equal `Codec.encode` of the whole."""
 
     def push(self, chunk: Waveform) -> Codes:
         """Take the next samples, return the frames that became certain (possibly none, F = 0)."""

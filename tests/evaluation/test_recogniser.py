@@ -27,11 +27,12 @@ def test_pocketsphinx_does_not_depend_on_the_order(speech_like):
     recogniser = load_recogniser("pocketsphinx", CPU)
     assert isinstance(recogniser, Pocketsphinx)
     assert recogniser.name.startswith("pocketsphinx 5")
-    first, second = (Audio(speech_like(1.0, seed=s), 16_000) for s in (1, 2))
-    alone = recogniser.transcribe(first)
-    assert alone != recogniser.transcribe(second)
-    recogniser.transcribe(Audio(np.zeros(8000, np.float32), 16_000))
-    assert recogniser.transcribe(first) == alone
+    speech = Audio(speech_like(2.0, seed=1), 16_000)
+    hiss = 0.5 * np.random.default_rng(0).standard_normal(48_000).astype(np.float32)
+    hiss = Audio(np.convolve(hiss, np.ones(8) / 8, "same").astype(np.float32), 16_000)
+    alone = recogniser.transcribe(speech)
+    recogniser.transcribe(hiss)
+    assert recogniser.transcribe(speech) == alone
 
 
 def test_without_pocketsphinx_it_says_how_to_get_it(monkeypatch):

@@ -56,7 +56,7 @@ def load_recogniser(name: str, device: torch.device) -> Recogniser:
 class Pocketsphinx:
     """CMU Sphinx with its English model: fast and weak.
 
-    Each recording is normalised by itself, so that the order of recordings does not matter.
+    Each recording is heard by itself, so that the order of recordings does not matter.
     """
 
     def __init__(self) -> None:
@@ -67,6 +67,7 @@ class Pocketsphinx:
     def transcribe(self, audio: Audio) -> str:
         """The words in lower case."""
         samples = to_int16(audio.resampled(SAMPLE_RATE).samples)
+        self._decoder.reinit_feat()  # it follows the noise from one recording to the next
         self._decoder.start_utt()
         self._decoder.process_raw(samples.tobytes(), full_utt=True)
         self._decoder.end_utt()

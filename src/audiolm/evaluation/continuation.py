@@ -2,9 +2,11 @@
 
 Three questions about what follows a prompt of 3 s. Is it the prompt's voice? A classifier says.
 Does it hang together as speech does? The semantic stage says how many bits a semantic token of it
-takes, once it is tokenized again. Does it have words? A recogniser writes down some for anything;
-the share of them that other speakers of the corpus use is high for speech and low for babble. The
-recording's own continuation, through the codec, shows how far each figure could get.
+takes, once it is tokenized again. Does it have words? A recogniser writes some down; counted are
+how many there are in a second, and which share other speakers of the corpus use. That share falls
+for babble where the recogniser spells what it hears (CTC); one with a language model of its own,
+like pocketsphinx, hears frequent words in babble too. The recording's own continuation, through the
+codec, shows how far each figure could get.
 """
 
 import math
@@ -215,7 +217,9 @@ def _recogniser(
     except Skipped as error:
         conditions["words"] = f"not measured: {error}"
         return None
-    conditions["words"] = f"as {recogniser.name} hears them; known are those of other speakers"
+    conditions["words"] = (
+        f"as {recogniser.name} hears them; known are those that other speakers use"
+    )
     return recogniser
 
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -244,7 +244,7 @@ class Workshop:
         """Put a finished part into the model folder, rounded to what the file can hold."""
         if self.world.writes:
             about = {
-                "preset": self.preset.model_dump(mode="json"),
+                "preset": self._preset_to_share(),
                 "made_by": made_by(),
                 "data": {
                     "folder": self.request.folder.resolve().name,
@@ -253,6 +253,13 @@ class Workshop:
             }
             save_part(self.request.out, name, part.rounded().cpu(), about)
         distributed.wait(self.world)
+
+    def _preset_to_share(self) -> dict[str, Any]:
+        """The preset as a model folder tells it: folders by name, not where they lie here."""
+        preset = self.preset.model_dump(mode="json")
+        if self.preset.data.validation:
+            preset["data"]["validation"] = Path(self.preset.data.validation).resolve().name
+        return preset
 
     def _data_summary(self) -> dict[str, float]:
         train_on, judge_on = self.recordings()

@@ -16,6 +16,7 @@ from audiolm.model_folder import (
     save_part,
     save_parts,
 )
+from audiolm.stages import LayoutConfig, Stage, StageConfig, TransformerConfig
 from tiny import noise, tiny_model
 
 
@@ -28,6 +29,14 @@ def lm():
 def folder(lm, tmp_path) -> Path:
     lm.save(tmp_path / "model")
     return tmp_path / "model"
+
+
+def wide_stage() -> Stage:
+    """A stage whose matrices have rows long enough for eight bits."""
+    transformer = TransformerConfig(layers=1, heads=2, width=128, feed_forward=256)
+    layout = LayoutConfig(kind="fine", codebook_size=32, coarse_levels=2, levels=4)
+    torch.manual_seed(0)
+    return Stage(StageConfig(layout=layout, transformer=transformer, context_seconds=1.0))
 
 
 def change(folder: Path, **values) -> None:
@@ -101,6 +110,36 @@ def test_saving_leaves_the_part_alone_and_tells_the_stored_fingerprint(tmp_path)
     assert exact == before
 
 
+def test_eight_bits_are_kept_whatever_is_asked_later(tmp_path):
+    """A part in eight bits is stored so by default too, and is what it was before it was stored."""
+    stage = wide_stage()
+    plain = save_part(tmp_path / "plain", "stage_fine", stage)
+    asked = save_part(tmp_path / "asked", "stage_fine", stage, dtype="int8")
+    rounded = stage.rounded("int8")
+    for dtype in ("float16", "float32"):
+        assert save_part(tmp_path / dtype, "stage_fine", rounded, dtype=dtype) == asked != plain
+        loaded = load_part(tmp_path / dtype, "stage_fine")
+        assert loaded.fingerprint() == rounded.fingerprint() == asked
+    sizes = {
+        name: read_manifest(tmp_path / name).parts["stage_fine"].bytes
+        for name in ("plain", "asked", "float16", "float32")
+    }
+    assert sizes["asked"] == sizes["float16"] == sizes["float32"] < 0.6 * sizes["plain"]
+    counts = [
+        count_parameters(tmp_path / name, read_manifest(tmp_path / name).parts["stage_fine"])
+        for name in ("plain", "asked")
+    ]
+    assert counts[0] == counts[1]
+
+
+def test_eight_bits_change_a_stage_little(tmp_path):
+    stage = wide_stage()
+    before = {key: tensor.clone() for key, tensor in stage.state_dict().items()}
+    for key, tensor in stage.rounded("int8").state_dict().items():
+        error = (tensor - before[key]).square().mean()
+        assert error <= 1e-4 * before[key].square().mean(), key
+
+
 def test_loading_leaves_the_global_generator_alone(folder):
     before = torch.get_rng_state()
     load_part(folder, "stage_coarse")
@@ -143,7 +182,7 @@ def test_a_failed_save_leaves_the_old_model(folder):
     broken = tiny_model(seed=1)
     with torch.no_grad():
         next(broken.stages["fine"].parameters()).fill_(1e9)
-    with pytest.raises(ModelFolderError, match=r"stage_fine: .* not finite as torch\.float16"):
+    with pytest.raises(ModelFolderError, match=r"stage_fine: .* not finite as float16"):
         broken.save(folder)
     assert (folder / "model.json").read_text() == before
     assert [path.name for path in folder.parent.iterdir()] == ["model"]

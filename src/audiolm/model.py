@@ -24,8 +24,8 @@ from audiolm.configuration import parse
 from audiolm.device import choose_device
 from audiolm.errors import AudioError, ConfigurationError
 from audiolm.generation import DEFAULT_SAMPLING, Generation, Progress
-from audiolm.model_folder import Dtype, ModelInfo, model_fingerprint, save_parts
-from audiolm.part import Part
+from audiolm.model_folder import ModelInfo, model_fingerprint, save_parts
+from audiolm.part import Dtype, Part
 from audiolm.semantic.contract import SemanticTokenizer
 from audiolm.shapes import CODEC_HOP, SAMPLE_RATE, SEMANTIC_HOP, SemanticIds, Waveform
 from audiolm.stages import Sampling, Stage

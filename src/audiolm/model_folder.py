@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Mapping
 from math import prod
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from pydantic import Field
@@ -24,8 +24,9 @@ from audiolm._version import __version__
 from audiolm.audio.files import replacing
 from audiolm.codec import CodecConfig, build_codec
 from audiolm.configuration import Configuration, parse
+from audiolm.eight_bit import from_eight_bits, is_matrix, to_eight_bits
 from audiolm.errors import AudioLMError, ModelFolderError
-from audiolm.part import Part, fingerprint
+from audiolm.part import Dtype, Part, element_type, fingerprint
 from audiolm.semantic import SemanticConfig, build_tokenizer
 from audiolm.shapes import SAMPLE_RATE
 from audiolm.stages import Stage, StageConfig
@@ -35,9 +36,9 @@ FORMAT_VERSION = 1
 
 MANIFEST = "model.json"
 
-Dtype = Literal["float16", "bfloat16", "float32"]
-
 _FLOATS = {"F16", "BF16", "F32", "F64"}
+_SCALES = ".int8_scales"
+"""Behind the name of a matrix in eight bits, the name of its rows' scales."""
 
 
 class ModelInfo(Configuration):
@@ -191,7 +192,7 @@ def save_part(
     folder = Path(folder)
     known = (folder / MANIFEST).exists()
     manifest = read_manifest(folder) if known else Manifest(name=folder.resolve().name)
-    weights = _stored(name, part, getattr(torch, dtype))
+    weights = _stored(name, part, dtype)
     config = part.config.model_dump(mode="json")
     path = folder / f"{name}.safetensors"
     try:
@@ -202,7 +203,7 @@ def save_part(
             size = draft.stat().st_size
         entry = PartEntry(
             file=path.name,
-            fingerprint=fingerprint(config, weights),
+            fingerprint=fingerprint(config, _restored(weights)),
             kind=_kind(name, part),
             config=config,
             bytes=size,
@@ -283,8 +284,13 @@ def count_parameters(folder: Path, entry: PartEntry) -> int:
     path = _whole_file(folder / entry.file, entry)
     try:
         with safe_open(path, framework="pt") as file:
-            slices = [file.get_slice(key) for key in file.keys()]  # noqa: SIM118
-            return sum(prod(s.get_shape()) for s in slices if s.get_dtype() in _FLOATS)
+            slices = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118
+            return sum(
+                prod(held.get_shape())
+                for key, held in slices.items()
+                if not key.endswith(_SCALES)
+                and (held.get_dtype() in _FLOATS or key + _SCALES in slices)
+            )
     except SafetensorError as error:
         raise _altered(path, str(error)) from None
 
@@ -295,12 +301,24 @@ def _read_weights(path: Path, entry: PartEntry) -> dict[str, Tensor]:
         stored: dict[str, Tensor] = load_file(path)
     except SafetensorError as error:
         raise _altered(path, str(error)) from None
-    weights = {key: t.float() if t.is_floating_point() else t for key, t in stored.items()}
+    weights = _restored(stored)
     # Over the configuration as it is written, not as this version would complete it: settings that
     # a later version adds do not make older models look altered.
     found = fingerprint(entry.config, weights)
     if found != entry.fingerprint:
         raise _altered(path, f"fingerprint {found}, expected {entry.fingerprint}")
+    return weights
+
+
+def _restored(stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights as they compute, float32, from what lies on disk."""
+    weights = {}
+    for key, tensor in stored.items():
+        if key.endswith(_SCALES):
+            continue
+        if key + _SCALES in stored:
+            tensor = from_eight_bits(tensor, stored[key + _SCALES])
+        weights[key] = tensor.float() if tensor.is_floating_point() else tensor
     return weights
 
 
@@ -354,15 +372,29 @@ def _kind(name: str, part: Part) -> str:
     return str(getattr(part.config, "kind", type(part).__name__))
 
 
-def _stored(name: str, part: Part, dtype: torch.dtype) -> dict[str, Tensor]:
-    """The part's weights as they will lie on disk."""
-    weights = {}
+def _stored(name: str, part: Part, dtype: Dtype) -> dict[str, Tensor]:
+    """The part's weights as they will lie on disk: in `dtype`, smaller where nothing is lost."""
+    weights: dict[str, Tensor] = {}
+    parameters = {key for key, _ in part.named_parameters()}
     for key, tensor in part.state_dict().items():
-        stored = tensor.detach().to("cpu", dtype if tensor.is_floating_point() else tensor.dtype)
-        if stored.is_floating_point() and not bool(stored.isfinite().all()):
+        tensor = tensor.detach().cpu()
+        if not tensor.is_floating_point():
+            weights[key] = tensor.contiguous().clone()
+            continue
+        tensor = tensor.float()
+        half = tensor.half()
+        stored = tensor.to(element_type(dtype))
+        if not bool(stored.isfinite().all()):
             raise ModelFolderError(
                 f"{name}: {key} has values that are not finite as {dtype}; "
                 "save with dtype='float32', or look at the training"
             )
-        weights[key] = stored.contiguous().clone()
+        if is_matrix(tensor):
+            integers, scales = to_eight_bits(tensor)
+            rounds = dtype == "int8" and key in parameters
+            if rounds or torch.equal(from_eight_bits(integers, scales), tensor):
+                weights[key], weights[key + _SCALES] = integers, scales
+                continue
+        exact = torch.equal(half.float(), tensor)
+        weights[key] = (half if exact else stored).contiguous().clone()
     return weights

@@ -6,12 +6,16 @@ parts with one fingerprint give the same ids for the same input, and tokens know
 
 import hashlib
 import json
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
 
 from audiolm.configuration import Configuration
+from audiolm.eight_bit import from_eight_bits, is_matrix, to_eight_bits
+
+Dtype = Literal["int8", "float16", "bfloat16", "float32"]
+"""How weights are stored. int8: matrices by rows (`audiolm.eight_bit`), everything else float16."""
 
 
 class Part(nn.Module):
@@ -23,16 +27,24 @@ class Part(nn.Module):
         """SHA-256 over configuration and weights (as float32): 64 hex digits."""
         return fingerprint(self.config.model_dump(mode="json"), self.state_dict())
 
-    def rounded(self, dtype: torch.dtype = torch.float16) -> Self:
+    def rounded(self, dtype: Dtype = "float16") -> Self:
         """Round every weight to what `dtype` can hold, in place, as it will be stored on disk.
 
         Done before a part is used to make tokens, so that the part loaded from disk makes the same.
         """
+        matrices = {name for name, _ in self.named_parameters()}  # codebooks and moments are not
         with torch.no_grad():
-            for tensor in self.state_dict().values():
-                if tensor.is_floating_point():
-                    tensor.copy_(tensor.to(dtype))
+            for name, tensor in self.state_dict().items():
+                if dtype == "int8" and name in matrices and is_matrix(tensor):
+                    tensor.copy_(from_eight_bits(*to_eight_bits(tensor)))
+                elif tensor.is_floating_point():
+                    tensor.copy_(tensor.to(element_type(dtype)))
         return self
+
+
+def element_type(dtype: Dtype) -> torch.dtype:
+    """The type of what is not a matrix in eight bits."""
+    return torch.float16 if dtype == "int8" else getattr(torch, dtype)
 
 
 def fingerprint(config: dict[str, Any], weights: dict[str, Tensor]) -> str:

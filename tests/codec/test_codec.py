@@ -216,7 +216,7 @@ def test_a_checkpoint_keeps_the_training_state(kind):
 
 
 def test_rounded_for_disk_it_stays_finite():
-    shipped = exported(codec("spectral")).rounded(torch.float16)
+    shipped = exported(codec("spectral")).rounded("float16")
     assert all(torch.isfinite(value).all() for value in shipped.state_dict().values())
 
 

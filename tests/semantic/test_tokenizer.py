@@ -122,7 +122,7 @@ def test_training_mode_and_autocast_change_nothing():
 
 
 def test_stored_and_built_again_it_is_the_same():
-    made = tokenizer().rounded(torch.float16)
+    made = tokenizer().rounded("float16")
     config = W2vBertTokenizerConfig.model_validate(made.config.model_dump(mode="json"))
     again = build_tokenizer(config)
     again.load_state_dict(made.state_dict())

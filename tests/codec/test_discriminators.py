@@ -43,10 +43,21 @@ def test_the_spectrum_is_complex_and_level():
     for window in (128, 1024):
         spectrum = SpectralDiscriminator(window, 4).spectrum(white)  # (1, 2, frames, bins)
         assert spectrum.shape[1] == 2 and spectrum.shape[3] == window // 2 + 1
-        power = spectrum.square().sum(dim=1).mean().item()
+        magnitude = spectrum.square().sum(dim=1).sqrt()
+        power = magnitude.pow(2 / 0.3).mean().item()  # what was compressed, raised again
         assert power == pytest.approx(0.01 * 3 / 8, rel=0.1)  # of the noise, times Hann squared
     a, b = (SpectralDiscriminator(128, 4).spectrum(x) for x in (white, -white))
     torch.testing.assert_close(a, -b)  # the sign is seen, so it is no magnitude
+
+
+def test_what_is_quiet_is_heard_too():
+    """20 dB less is half the magnitude, not a tenth; silence has a finite slope."""
+    loud = noise(1, 4096)
+    heard = [SpectralDiscriminator(256, 4).spectrum(x).abs().mean() for x in (loud, 0.1 * loud)]
+    assert heard[1] / heard[0] == pytest.approx(0.1**0.3, rel=0.1)
+    silence = torch.zeros(1, 1024, requires_grad=True)
+    SpectralDiscriminator(256, 4).spectrum(silence).sum().backward()
+    assert silence.grad.isfinite().all() and silence.grad.abs().max() < 1e4
 
 
 def test_they_learn_to_tell_noise_from_tone_and_the_codec_hears_it():

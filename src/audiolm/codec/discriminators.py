@@ -18,6 +18,8 @@ from audiolm.shapes import Waveform
 
 _SLOPE = 0.2
 """Of the leaky rectifiers."""
+_QUIET = 1e-6
+"""Power below which a spectrum is no longer raised: it bounds the gradient in silence."""
 
 
 class DiscriminatorConfig(Configuration):
@@ -78,6 +80,9 @@ class Discriminators(nn.Module):
 class SpectralDiscriminator(nn.Module):
     """Two-dimensional convolutions over a complex spectrum, real and imaginary part as channels.
 
+    Magnitudes are compressed: what lies between the harmonics of a voice, 40 dB below them, tells a
+    recording from a reconstruction, and would otherwise not be seen for a long time.
+
     Args:
         window: length of the Hann window, in samples.
         width: channels.
@@ -110,12 +115,16 @@ class SpectralDiscriminator(nn.Module):
         return Verdict(self.judge(x), features)
 
     def spectrum(self, waveform: Waveform) -> Float[Tensor, "B 2 frames bins"]:
-        """Real and imaginary part in float32; white noise has one level whatever the window."""
+        """X |X|^-0.7 as real and imaginary part, float32; X of white noise has one level whatever
+        the window."""
         with torch.autocast(waveform.device.type, enabled=False):
             samples = F.pad(waveform.float(), (self.window // 2, self.window // 2))
             frames = samples.unfold(1, self.window, self.window // 4)  # (B, frames, window)
             spectrum = torch.fft.rfft(frames * self.hann, norm="ortho")  # (B, frames, bins)
-            return torch.stack([spectrum.real, spectrum.imag], dim=1)
+            parts = torch.stack([spectrum.real, spectrum.imag], dim=1)
+            power = parts.square().sum(dim=1, keepdim=True)
+            compressed: Tensor = parts * (power + _QUIET) ** -0.35
+            return compressed
 
 
 class WaveformDiscriminator(nn.Module):

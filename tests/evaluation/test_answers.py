@@ -1,11 +1,17 @@
 """Raters' answers."""
 
-import json
-
 import pytest
 
 from audiolm.errors import CorpusError
-from audiolm.evaluation.answers import Answer, at_least, read_answers, read_key, success_figures
+from audiolm.evaluation.answers import (
+    Answer,
+    KeyFile,
+    at_least,
+    read_answers,
+    read_key,
+    success_figures,
+    write_key,
+)
 
 KEY = {
     "original-or-synthetic": {"1a": "original", "2b": "synthetic", "3c": "synthetic"},
@@ -73,8 +79,9 @@ def test_a_damaged_key_is_an_error(tmp_path, text):
 
 
 def test_a_key_is_read(tmp_path):
-    (tmp_path / "key.json").write_text(json.dumps({"settings": 1, "tests": KEY}))
-    assert read_key(tmp_path / "key.json") == KEY
+    key = KeyFile({"seed": 1}, KEY)
+    write_key(tmp_path / "key.json", key)
+    assert read_key(tmp_path / "key.json") == key
 
 
 def test_success_is_counted_in_all_and_by_truth():

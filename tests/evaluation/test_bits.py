@@ -1,6 +1,7 @@
 """Bits per token: that they are the stage's, and whom the floors are fitted to."""
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -83,3 +84,16 @@ def test_without_recordings_there_is_nothing(tmp_path):
 def test_a_limit_counts_recordings(speech, tmp_path):
     figures = measured(speech, tmp_path, limit=3).figures
     assert figures["bits_per_token.semantic_stage"].count == 3
+
+
+def test_many_speakers_take_no_more_memory_than_one():
+    """A corpus that names no speakers has as many as recordings, and counts are K x K."""
+    spoken = [
+        Spoken(str(number), 1.0, [np.arange(number, number + 10) % 256], 1.0)
+        for number in range(100)
+    ]
+    tracemalloc.start()
+    _floors(spoken, [], 256)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 20 * 256 * 256 * 8  # of 100

@@ -1,5 +1,7 @@
 """Each layout as it is published, laid out by the test; and what is wrong with it, in a line."""
 
+from pathlib import Path
+
 import pytest
 from layouts import abx_items, gold, record, zero_resource
 
@@ -95,6 +97,33 @@ def test_an_item_file_without_items_is_refused(tmp_path):
     path = tmp_path / "dev.item"
     path.write_text("#file onset offset #phone prev-phone next-phone speaker\n")
     complains(lambda: read_items(path), "dev.item", "no tokens")
+
+
+def test_an_item_file_needs_no_header(tmp_path):
+    path = tmp_path / "dev.item"
+    path.write_text("a 0.1 0.2 P A B 1\n")
+    assert [item.phone for item in read_items(path)] == ["P"]
+
+
+@pytest.mark.parametrize(
+    ("name", "reader"),
+    [
+        ("dev.item", lambda folder: read_items(folder / "dev.item")),
+        ("transcripts.txt", read_transcripts),
+        ("gold.csv", read_lexical),
+    ],
+)
+def test_a_file_that_is_no_text_is_named(tmp_path, name, reader):
+    (tmp_path / name).write_bytes(b"\xff\xfe\x00\x81")
+    complains(lambda: reader(tmp_path), name, "cannot be read as text")
+
+
+def test_one_recording_by_two_ways_is_one(tmp_path, monkeypatch):
+    record(tmp_path / "items" / "a.wav", 0.5, 0)
+    record(tmp_path / "b.wav", 0.5, 0)
+    monkeypatch.chdir(tmp_path)
+    found = find_audio(["a", "b"], [Path("items"), tmp_path], Path("items/x.item"))
+    assert found == {"a": Path("items/a.wav"), "b": tmp_path / "b.wav"}
 
 
 def test_recordings_are_found_beside_the_item_file_first(tmp_path):

@@ -11,7 +11,9 @@ from audiolm.audio.files import read
 from audiolm.errors import CorpusError
 from audiolm.evaluation.corpora import utterances
 from audiolm.evaluation.listening import evaluate
+from audiolm.evaluation.options import EvaluationConfig
 from audiolm.evaluation.protocol import Skipped
+from audiolm.evaluation.run import Evaluation, run
 from audiolm.evaluation.selection import spread
 from audiolm.evaluation.speaker import prompts_of
 from tiny import tiny_model
@@ -147,6 +149,47 @@ def test_answers_are_counted(built):
     assert rows["Right answers, all"][2:] == [51.2, "0.77", "0.39"]
     assert rows["AudioLM preferred, all"][2:] == [83.3, "0.031", "0.016"]
     assert result.conditions[REAL] == "2 raters, 6 of 6 items, 12 answers"
+
+
+def test_answers_that_come_later_are_counted_by_the_next_run(lm, corpus, tmp_path):
+    options = EvaluationConfig.model_validate({"listening": SECTION | {"pairs": 0}})
+    asked = Evaluation(lm, corpus, tmp_path / "out", ["listening"], options=options)
+
+    def part():
+        return run(asked)["parts"]["listening"]
+
+    assert part()["state"] == "skipped"
+    key_file = tmp_path / "out" / "listening" / "key.json"
+    truth = json.loads(key_file.read_text())["tests"][REAL]
+    request = ask(lm, corpus, tmp_path / "out" / "listening")
+    answer(request, "anna", {REAL: truth})
+    first = part()
+    assert (first["state"], first["figures"]["original_or_synthetic.all"]["count"]) == ("done", 6)
+    assert part()["state"] == "kept"
+    answer(request, "bob", {REAL: truth})
+    second = part()
+    assert (second["state"], second["figures"]["original_or_synthetic.all"]["count"]) == (
+        "done",
+        12,
+    )
+    answer(request, "bob", {REAL: dict.fromkeys(truth, "original")})  # a corrected file
+    assert part()["figures"]["original_or_synthetic.all"]["value"] == 75
+    assert part()["state"] == "kept"
+
+
+def test_a_damaged_key_is_named(built):
+    (built.out / "key.json").write_text("{")
+    with pytest.raises(CorpusError, match=r"key\.json: the key .* missing or damaged"):
+        evaluate(built)
+
+
+def test_other_temperatures_are_other_clips(built, lm, monkeypatch):
+    before = key_of(built)
+    hot = lm.info.model_copy(update={"sampling": {"coarse": {"temperature": 2.0}}})
+    monkeypatch.setattr(lm, "info", hot)
+    answer(built, "anna", {PREFERENCE: before[PREFERENCE]})
+    with pytest.raises(Skipped, match="clips of another model or other settings"):
+        evaluate(built)
 
 
 def test_only_one_test_may_have_been_answered(built):

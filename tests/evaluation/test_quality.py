@@ -69,6 +69,27 @@ def test_visqol_has_a_ceiling_below_5_and_falls_with_noise(speech):
     assert visqol.score(audio(speech.samples + 0.5 * noise(2.0).samples), speech) < ceiling - 0.5
 
 
+def test_visqol_of_silence_has_no_score_or_the_worst(speech):
+    pytest.importorskip("visqol")
+    visqol = Visqol("audio")
+    silence = audio(np.zeros(len(speech.samples)))
+    assert visqol.score(speech, silence) is None
+    assert visqol.score(silence, silence) is None
+    assert visqol.score(silence, speech) == quality.WORST_VISQOL
+
+
+@pytest.mark.parametrize("error", [IndexError, ValueError])
+def test_visqol_that_finds_nothing_to_compare_has_no_score(speech, monkeypatch, error):
+    pytest.importorskip("visqol")
+    visqol = Visqol("audio")
+
+    def measure(reference, degraded, rate):
+        raise error("no patches")
+
+    monkeypatch.setattr(visqol._api, "measure_from_arrays", measure)
+    assert visqol.score(speech, speech) is None
+
+
 def test_audio_mode_looks_at_48_khz(speech, monkeypatch):
     pytest.importorskip("visqol")
     visqol = Visqol("audio")

@@ -2,13 +2,15 @@
 
 import math
 
+import numpy as np
 import pytest
 from asking import ask
 
 from audiolm.audio.waveform import Audio
+from audiolm.errors import CorpusError
 from audiolm.evaluation import reconstruction
 from audiolm.evaluation.opus import OpusResult
-from audiolm.evaluation.protocol import Skipped
+from audiolm.evaluation.protocol import PARTS, Skipped
 from audiolm.evaluation.reconstruction import evaluate, visqol_mode
 from tiny import K, N, tiny_model
 
@@ -88,14 +90,19 @@ def test_a_decoder_of_semantic_tokens_learns_from_what_is_not_measured(
     stores = []
     original = reconstruction.train_semantic_decoder
 
-    def train(codec, tokenizer, store, minutes, seed):
+    def train(codec, tokenizer, store, minutes, seed, progress):
         stores.append([recording.id for recording in store.recordings])
-        return original(codec, tokenizer, store, 0.001, seed)
+        return original(codec, tokenizer, store, 0.001, seed, progress)
 
     monkeypatch.setattr(reconstruction, "train_semantic_decoder", train)
     section = {"levels": (1,), "opus": (), "semantic_decoder_minutes": 1}
-    request = ask(lm, corpus, tmp_path / "r" / "x", reconstruction=section, limit=2)
+    shares = []
+    out = tmp_path / "r" / "x"
+    request = ask(lm, corpus, out, reconstruction=section, limit=2, progress=shares.append)
     result = evaluate(request)
+    # The training is 0.4 of the part; then 2 recordings in 3 versions are measured.
+    assert shares == sorted(shares)
+    assert shares[-7:] == pytest.approx([0.4, *(0.4 + 0.1 * n for n in range(1, 7))])
     assert result.figures["visqol.semantic"].count == 2
     assert result.figures["visqol.semantic"].paper == 1.1
     assert len(stores[0]) == 2
@@ -109,7 +116,7 @@ def test_where_everything_is_measured_there_is_nothing_to_learn_from(lm, corpus,
     section = {"levels": (1,), "opus": ()}
     result = evaluate(ask(lm, corpus, tmp_path / "r" / "x", reconstruction=section))
     assert "visqol.semantic" not in result.figures
-    assert "not trained" in result.conditions["semantic decoder"]
+    assert "give more recordings" in result.conditions["semantic decoder"]
 
 
 def test_without_opus_the_rest_is_measured(lm, corpus, tmp_path, monkeypatch):
@@ -121,6 +128,36 @@ def test_without_opus_the_rest_is_measured(lm, corpus, tmp_path, monkeypatch):
     result = evaluate(ask(lm, corpus, tmp_path / "r" / "x", reconstruction=section))
     assert "visqol.codec_1" in result.figures
     assert "install opus-tools" in result.conditions["opus"]
+    assert "visqol.semantic" not in result.figures
+    assert "semantic_decoder_minutes is 0" in result.conditions["semantic decoder"]
+
+
+def test_it_is_done_again_once_opus_is_there(lm, corpus, tmp_path, monkeypatch):
+    def absent():
+        raise Skipped("Opus is compared where opusenc is installed", "install opus-tools")
+
+    request = ask(lm, corpus, tmp_path / "r" / "x")
+    there = PARTS["reconstruction"].inputs_of(request)
+    monkeypatch.setattr(reconstruction, "Opus", absent)
+    assert PARTS["reconstruction"].inputs_of(request) != there
+    unwanted = ask(lm, corpus, tmp_path / "r" / "x", reconstruction={"opus": ()})
+    assert PARTS["reconstruction"].inputs_of(unwanted) == {}
+
+
+@pytest.mark.filterwarnings("ignore:.*there is only silence")
+def test_silence_has_no_score_and_a_corpus_of_it_is_an_error(lm, corpus, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        Visqol, "score", lambda self, made, real: 4.0 if real.samples.any() else None
+    )
+    section = {"levels": (1,), "opus": (6,), "semantic_decoder_minutes": 0}
+    silent = min(corpus.rglob("*.wav"))
+    Audio(np.zeros(16_000, dtype=np.float32), 16_000).write(silent)
+    request = ask(lm, corpus, tmp_path / "r" / "x", reconstruction=section)
+    assert evaluate(request).figures["visqol.codec_1"].count == 3
+    for path in corpus.rglob("*.wav"):
+        Audio(np.zeros(16_000, dtype=np.float32), 16_000).write(path)
+    with pytest.raises(CorpusError, match="give recordings that are not silent"):
+        evaluate(request)
 
 
 def test_long_recordings_are_cut_and_the_number_is_limited(lm, corpus, tmp_path, monkeypatch):

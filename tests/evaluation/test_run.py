@@ -120,6 +120,42 @@ def test_what_changes_is_run_again(tmp_path, bench, change):
     assert bench.calls == ["abx", "abx"]
 
 
+def depends(name, tmp_path, **sections):
+    options = EvaluationConfig.model_validate(sections)
+    asked = Evaluation(MODEL, tmp_path, tmp_path / "out", options=options)
+    part = PARTS[name]
+    return running._depends(part, asked, running._request(part, asked, lambda *_: None))
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_every_part_depends_on_its_own_section_and_those_it_uses(name, tmp_path):
+    """The classifier of voices in `continuation` is trained by the section `speaker`."""
+    other = {
+        "abx": {"max_size_group": 3},
+        "reconstruction": {"longest": 3.0},
+        "content": {"samples": 1},
+        "speaker": {"epochs": 1.0},
+        "probes": {"split": "test"},
+        "continuation": {"samples": 1},
+        "detection": {"threshold": 0.4},
+        "listening": {"clips": 4},
+    }
+    before = depends(name, tmp_path)
+    changing = {s for s, v in other.items() if depends(name, tmp_path, **{s: v}) != before}
+    assert changing == {name} | ({"speaker"} if name == "continuation" else set())
+
+
+def test_a_part_is_done_again_when_its_inputs_change(tmp_path, bench, monkeypatch):
+    found = {"answers": 1}
+    monkeypatch.setattr(Part, "inputs_of", lambda part, request: dict(found))
+    evaluate(tmp_path, only=["abx"])
+    evaluate(tmp_path, only=["abx"])
+    assert bench.calls == ["abx"]
+    found["answers"] = 2
+    evaluate(tmp_path, only=["abx"])
+    assert bench.calls == ["abx", "abx"]
+
+
 def test_options_of_another_part_change_nothing(tmp_path, bench):
     evaluate(tmp_path, only=["abx"])
     options = EvaluationConfig.model_validate({"probes": {"split": "test"}})

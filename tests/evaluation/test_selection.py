@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audiolm.evaluation.protocol import Skipped
-from audiolm.evaluation.selection import between, spread
+from audiolm.evaluation.selection import between, limited, spread
 
 POOL = [utterance(f"{s}-{i}", s) for s, n in (("a", 7), ("b", 2), ("c", 5)) for i in range(n)]
 
@@ -49,3 +49,18 @@ def test_no_recording_of_the_length_is_a_reason_to_skip():
         between(POOL, 20, 30)
     with pytest.raises(Skipped, match="no recording lasts 20 s or more"):
         between(POOL, 20)
+    with pytest.raises(Skipped) as skipped:
+        between(POOL, 20, settings="content.shortest")
+    assert "set content.shortest to other lengths (--set KEY=VALUE)" in skipped.value.remedy
+
+
+def test_a_limit_takes_whole_groups_in_their_order():
+    things = ["a1", "b1", "a2", "c1", "b2"]
+    by_letter = [limited(things, lambda thing: thing[0], 2, seed) for seed in range(9)]
+    for kept in by_letter:
+        letters = {thing[0] for thing in kept}
+        assert len(letters) == 2
+        assert kept == [thing for thing in things if thing[0] in letters]
+    assert len({tuple(kept) for kept in by_letter}) > 1
+    assert limited(things, lambda thing: thing[0], 3, 0) == things
+    assert limited(things, lambda thing: thing[0], None, 0) == things

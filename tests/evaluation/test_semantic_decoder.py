@@ -45,7 +45,12 @@ def test_training_brings_it_nearer_and_leaves_the_model_alone(lm, corpus_folder,
     ids = lm.semantic.encode(waveform)
     loss, before = MelLoss(MelLossConfig()), lm.codec.fingerprint()
     state = torch.get_rng_state()
-    decoder = train_semantic_decoder(lm.codec, lm.semantic, store, minutes=5, seed=0)
+    shares = []
+    decoder, fitted = train_semantic_decoder(
+        lm.codec, lm.semantic, store, minutes=5, seed=0, progress=shares.append
+    )
+    assert fitted.steps == len(shares) == 30
+    assert shares == sorted(shares) and shares[-1] == 1
     assert torch.equal(torch.get_rng_state(), state)
     with torch.no_grad():
         untrained = loss(SemanticDecoder(lm.codec, K).eval()(ids), waveform)

@@ -6,7 +6,6 @@ Of large groups of tokens and of many other speakers some are drawn by the seed,
 feature is judged by the same triples.
 """
 
-import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from audiolm.evaluation.dtw import Tokens, pair_distances
 from audiolm.evaluation.frames import SPECTRA, Extractor, Feature, extractors, normalised
 from audiolm.evaluation.options import AbxConfig
 from audiolm.evaluation.protocol import Cell, Figure, PartResult, Request, Skipped, Table
+from audiolm.evaluation.selection import limited
 from audiolm.evaluation.triples import Groups, cell_errors, cut, score
 from audiolm.shapes import SAMPLE_RATE
 
@@ -56,7 +56,7 @@ def evaluate(request: Request) -> PartResult:
 
         items = read_items(path)
         audio = find_audio({i.file for i in items}, [path.parent, request.data], path)
-        items = _limited(items, request.limit, request.seed)
+        items = limited(items, lambda item: item.file, request.limit, request.seed)
         found = _measured(tools, items, audio, request, advance)
         if not any(scores for _, scores in found):
             raise CorpusError(
@@ -85,15 +85,6 @@ def _item_files(data: Path, options: AbxConfig) -> list[Path]:
             f"put one of {ABX_DATA} beside its recordings, or name it by --set abx.items=FILE",
         )
     return paths
-
-
-def _limited(items: list[Item], limit: int | None, seed: int) -> list[Item]:
-    """The tokens of at most `limit` recordings."""
-    files = sorted({item.file for item in items})
-    if limit is None or limit >= len(files):
-        return items
-    kept = set(random.Random(seed).sample(files, limit))
-    return [item for item in items if item.file in kept]
 
 
 def _measured(

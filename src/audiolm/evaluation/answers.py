@@ -3,11 +3,13 @@
 import csv
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from fractions import Fraction
 from math import comb
 from pathlib import Path
+from typing import Any
 
+from audiolm.audio.files import replacing
 from audiolm.errors import CorpusError
 from audiolm.evaluation.protocol import Figure
 from audiolm.evaluation.statistics import mean_figure, proportion_figure
@@ -28,20 +30,34 @@ class Answer:
     answer: str
 
 
-def read_key(path: Path) -> Key:
+@dataclass(frozen=True)
+class KeyFile:
+    """What stays behind when the material goes to the raters."""
+
+    settings: dict[str, Any]
+    """What the clips depend on."""
+    tests: Key
+
+
+def write_key(path: Path, key: KeyFile) -> None:
+    """Write the key, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(asdict(key), indent=1), encoding="utf-8")
+
+
+def read_key(path: Path) -> KeyFile:
     """The key that was written with the material.
 
     Raises:
         CorpusError: if it cannot be read.
     """
     try:
-        key: Key = json.loads(path.read_text(encoding="utf-8"))["tests"]
-    except (OSError, ValueError, KeyError):
+        return KeyFile(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
         raise CorpusError(
             f"{path}: the key of the listening test is missing or damaged; put back the one that "
             "was made with the clips, or delete the folder to make new ones"
         ) from None
-    return key
 
 
 def read_answers(files: Sequence[Path], key: Key) -> list[Answer]:

@@ -114,21 +114,19 @@ def _floors(
     spoken: Sequence[Spoken], other: Sequence[np.ndarray], clusters: int
 ) -> dict[str, list[float]]:
     """Bits of each recording by frequency, and by the id before; empty where nobody else speaks."""
-    of_speaker: dict[str, Counts] = defaultdict(lambda: Counts(clusters))
-    total = Counts(clusters)
-    for recording in spoken:
-        for sequence in recording.sequences:
-            of_speaker[recording.speaker].add(sequence)
-            total.add(sequence)
-    for sequence in other:
-        total.add(sequence)
-    if len(of_speaker) < 2 and not other:
+    by_speaker: dict[str, list[int]] = defaultdict(list)
+    for number, recording in enumerate(spoken):
+        by_speaker[recording.speaker].append(number)
+    if len(by_speaker) < 2 and not other:
         return {}
-    floors: dict[str, list[float]] = {"bigram": [], "unigram": []}
-    for recording in spoken:
-        counts = total.without(of_speaker[recording.speaker])
-        floors["bigram"].append(bigram_bits(counts, recording.sequences))
-        floors["unigram"].append(unigram_bits(counts, recording.sequences))
+    total = Counts(clusters, [*(s for one in spoken for s in one.sequences), *other])
+    floors = {"bigram": [0.0] * len(spoken), "unigram": [0.0] * len(spoken)}
+    # One speaker after the other: counts are K x K, and there may be thousands of speakers.
+    for numbers in by_speaker.values():
+        counts = total.without(Counts(clusters, [s for n in numbers for s in spoken[n].sequences]))
+        for number in numbers:
+            floors["bigram"][number] = bigram_bits(counts, spoken[number].sequences)
+            floors["unigram"][number] = unigram_bits(counts, spoken[number].sequences)
     return floors
 
 

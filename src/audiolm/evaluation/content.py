@@ -68,7 +68,9 @@ def evaluate(request: Request) -> PartResult:
             f"there are no transcripts below {request.data}",
             "put transcripts.txt there, or LibriSpeech's *.trans.txt, with lines `id TEXT`",
         )
-    chosen = between(known, options.shortest, options.longest)
+    chosen = between(
+        known, options.shortest, options.longest, "content.shortest and content.longest"
+    )
     chosen = spread(chosen, request.limit, request.seed)
     extra("jiwer")
     recogniser = load_recogniser(options.recogniser, model.device)

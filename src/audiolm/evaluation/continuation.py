@@ -12,7 +12,8 @@ codec, shows how far each figure could get.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -20,12 +21,12 @@ from audiolm.audio.files import read
 from audiolm.audio.waveform import Audio
 from audiolm.errors import CorpusError
 from audiolm.evaluation.content import normalised
-from audiolm.evaluation.corpora import Utterance, utterances
+from audiolm.evaluation.corpora import Utterance, transcript_files, utterances
 from audiolm.evaluation.generated import Baseline, Generated, levels_made, needed, shared_folder
 from audiolm.evaluation.protocol import Cell, Figure, PartResult, Request, Skipped, Table
-from audiolm.evaluation.recogniser import Recogniser, load_recogniser
+from audiolm.evaluation.recogniser import POCKETSPHINX, Recogniser, load_recogniser
 from audiolm.evaluation.selection import between, spread
-from audiolm.evaluation.speaker import Voices, learn_voices, prompts_of
+from audiolm.evaluation.speaker import PAPER, Voices, learn_voices, prompts_of
 from audiolm.evaluation.statistics import mean_figure, ratio_figure
 from audiolm.shapes import SAMPLE_RATE, SEMANTIC_HOP
 from audiolm.stages import Streams
@@ -99,14 +100,18 @@ def evaluate(request: Request) -> PartResult:
     users = words_by_speaker(everything)
     recogniser = _recogniser(request, users, conditions)
     candidates = everything if voices is None else voices.held_out
-    longest = between(candidates, options.prompt_seconds + SHORTEST_REST)
+    longest = between(
+        candidates,
+        options.prompt_seconds + SHORTEST_REST,
+        settings="continuation.prompt_seconds",
+    )
     chosen = spread(longest, request.limit, request.seed)
     prompts = prompts_of(chosen, options.prompt_seconds)
     judges = Judges(model, voices, recogniser, users)
     measured = {"original": Measured(), "shuffled": Measured()}
     generator = torch.Generator().manual_seed(request.seed)
 
-    for utterance in chosen:
+    for number, utterance in enumerate(chosen):
         audio = read(utterance.recording.path, SAMPLE_RATE)
         whole = model.reconstruction(
             audio.first(options.prompt_seconds + options.seconds), levels_made(model)
@@ -114,7 +119,7 @@ def evaluate(request: Request) -> PartResult:
         rest = whole.seconds - options.prompt_seconds
         judges.judge(whole, rest, utterance, measured["original"])
         _judge_shuffled(model, whole, rest, utterance, generator, measured["shuffled"])
-    request.progress(0.3)
+        request.progress(0.2 + 0.1 * (number + 1) / len(chosen))
 
     generated = Generated(model, shared_folder(request))
     kinds: list[tuple[str, Baseline | None]] = [
@@ -143,6 +148,18 @@ def evaluate(request: Request) -> PartResult:
         "temperature and so takes fewer bits than speech does",
     }
     return _result(measured, conditions, request.seed)
+
+
+def inputs(request: Request) -> dict[str, Any]:
+    """What the figures of words want: once it is there, the part is done again."""
+    name = request.options.continuation.recogniser
+    if not name:
+        return {}
+    package = name if name == POCKETSPHINX else "transformers"
+    return {
+        "recogniser": find_spec(package) is not None,
+        "transcripts": bool(transcript_files(request.data)),
+    }
 
 
 def conditional_bits(
@@ -232,7 +249,7 @@ def _result(measured: dict[str, Measured], conditions: dict[str, str], seed: int
         one = measured[kind]
         cells: dict[str, Figure] = {}
         if one.same_voice:
-            paper = 92.6 if kind == "audiolm" else None
+            paper = PAPER["continuation"] if kind == "audiolm" else None
             cells["voice"] = mean_figure(
                 one.same_voice, one.speakers, unit="%", scale=100, paper=paper, seed=seed
             )

@@ -6,6 +6,7 @@ of sentences. Recordings themselves are found by `audiolm.data.corpus.open_corpu
 """
 
 import csv
+import io
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -82,15 +83,20 @@ def utterances(root: Path, *, held_out: bool = True) -> list[Utterance]:
     return [Utterance(r, texts.get(r.path.stem)) for r in recordings]
 
 
+def transcript_files(root: Path) -> list[Path]:
+    """The files below `root` that say what is said in its recordings."""
+    return sorted([*root.rglob("*.trans.txt"), *root.rglob("transcripts.txt")])
+
+
 def read_transcripts(root: Path) -> dict[str, str]:
     """What is said in each recording, by the stem of its name; empty where nothing is known.
 
     Raises:
-        CorpusError: if a line holds an id and no text.
+        CorpusError: if a line holds an id and no text, or a file is not text.
     """
     texts: dict[str, str] = {}
-    for path in sorted([*root.rglob("*.trans.txt"), *root.rglob("transcripts.txt")]):
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for path in transcript_files(root):
+        for number, line in enumerate(_text(path).splitlines(), start=1):
             name, _, text = line.strip().partition(" ")
             if name and not text:
                 raise CorpusError(f"{path}: line {number} has no text after {name}; add it")
@@ -103,12 +109,11 @@ def read_items(path: Path) -> list[Item]:
     """The tokens of an ABX item file: `#file onset offset #phone prev-phone next-phone speaker`.
 
     Raises:
-        CorpusError: if a line is not one, or there is none.
+        CorpusError: if a line is not one, or there is none, or the file is not text.
     """
     items = []
-    lines = path.read_text(encoding="utf-8").splitlines()
-    for number, line in enumerate(lines[1:], start=2):
-        if not line.strip():
+    for number, line in enumerate(_text(path).splitlines(), start=1):
+        if not line.strip() or line.startswith("#"):
             continue
         try:
             file, onset, offset, phone, before, after, speaker = line.split()
@@ -124,6 +129,16 @@ def read_items(path: Path) -> list[Item]:
     if not items:
         raise CorpusError(f"{path}: there are no tokens in it; download the item file again")
     return items
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CorpusError(
+            f"{path}: cannot be read as text in UTF-8 ({error}); save it as that, or download it "
+            "again"
+        ) from None
 
 
 def find_audio(stems: Iterable[str], folders: Sequence[Path], named_by: Path) -> dict[str, Path]:
@@ -148,7 +163,7 @@ def find_audio(stems: Iterable[str], folders: Sequence[Path], named_by: Path) ->
             f"{' or '.join(map(str, folders))}; put the recordings there"
         )
     for stem, paths in found.items():
-        if len(set(paths)) > 1:
+        if len({path.resolve() for path in paths}) > 1:
             raise CorpusError(
                 f"{named_by}: {stem} is both {paths[0]} and {paths[1]}; keep one of them"
             )
@@ -215,10 +230,9 @@ def _frequency_band(frequency: float) -> str:
 def _read_gold(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     if not path.exists():
         raise CorpusError(f"{path}: there is no such file; it lies beside the recordings")
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        rows = [{key: value or "" for key, value in row.items() if key} for row in reader]
-        header = reader.fieldnames or []
+    reader = csv.DictReader(io.StringIO(_text(path), newline=""))
+    rows = [{key: value or "" for key, value in row.items() if key} for row in reader]
+    header = reader.fieldnames or []
     lacking = [name for name in (*columns, "correct") if name not in header]
     if lacking:
         raise CorpusError(

@@ -45,7 +45,7 @@ def detector_of(model: "AudioLM") -> Detector:
     if not isinstance(detector, Detector):
         raise Skipped(
             "the model has no detector",
-            "train one: audiolm train FOLDER --out MODEL --only detector",
+            "give a model that brings one; audiolm train does not make detectors yet",
         )
     return detector
 
@@ -61,7 +61,13 @@ def evaluate(request: Request) -> PartResult:
     needed(model, "semantic", "coarse")
     unheard = strangers_to(detector, utterances(request.data))
     chosen = spread(
-        between(unheard, options.prompt_seconds + options.seconds), request.limit, request.seed
+        between(
+            unheard,
+            options.prompt_seconds + options.seconds,
+            settings="detection.prompt_seconds and detection.seconds",
+        ),
+        request.limit,
+        request.seed,
     )
     prompts = prompts_of(chosen, options.prompt_seconds)
     generated = Generated(model, shared_folder(request))

@@ -5,11 +5,11 @@ continuations of prompts of 3 s; raters say which is which. `preference`: pairs 
 one prompt, by AudioLM and by its acoustic-only baseline; raters say which they prefer.
 
 The first run builds a folder for each test, which goes to the raters as it is, and a key, which
-does not. They send back CSV files; with those in the folder `answers`, the next run counts them.
+does not. They send back CSV files; with those in the folder `answers`, the next run counts them,
+and counts again whenever one is added or changed.
 """
 
 import hashlib
-import json
 import random
 import shutil
 from collections.abc import Sequence
@@ -21,10 +21,12 @@ from audiolm.audio.waveform import Audio
 from audiolm.evaluation.answers import (
     Answer,
     Key,
+    KeyFile,
     at_least,
     read_answers,
     read_key,
     success_figures,
+    write_key,
 )
 from audiolm.evaluation.corpora import Utterance, utterances
 from audiolm.evaluation.generated import Generated, levels_made, needed, shared_folder
@@ -46,21 +48,18 @@ def evaluate(request: Request) -> PartResult:
     Raises:
         Skipped: there are no answers yet; or the model cannot make the clips, or no recording is
             long enough.
-        CorpusError: answers that do not belong to the material.
+        CorpusError: answers that do not belong to the material, or a damaged key.
     """
     key_file, folder = request.out / KEY, request.out / ANSWERS
     settings = _settings(request)
-    if (
-        not key_file.exists()
-        or json.loads(key_file.read_text(encoding="utf-8")).get("settings") != settings
-    ):
+    if not key_file.exists() or read_key(key_file).settings != settings:
         if any(folder.glob("*.csv")):
             raise Skipped(
                 f"the answers in {folder} are to clips of another model or other settings",
                 f"rename {request.out} to keep them, and run this again",
             )
         build(request, settings)
-    key = read_key(key_file)
+    key = read_key(key_file).tests
     answers = read_answers(list(folder.glob("*.csv")), key)
     if not answers:
         raise Skipped(
@@ -69,6 +68,12 @@ def evaluate(request: Request) -> PartResult:
             f"into {folder}, and run this again",
         )
     return count(answers, key, request.seed)
+
+
+def inputs(request: Request) -> dict[str, Any]:
+    """The raters' answers: with new or changed ones the part is done again."""
+    files = sorted(path for path in (request.out / ANSWERS).glob("*.csv") if path.is_file())
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def build(request: Request, settings: dict[str, Any]) -> None:
@@ -83,7 +88,11 @@ def build(request: Request, settings: dict[str, Any]) -> None:
         shutil.rmtree(request.out / test, ignore_errors=True)
     (request.out / ANSWERS).mkdir(exist_ok=True)
 
-    long_enough = between(everything, options.prompt_seconds + options.seconds)
+    long_enough = between(
+        everything,
+        options.prompt_seconds + options.seconds,
+        settings="listening.prompt_seconds and listening.seconds",
+    )
     if len(long_enough) < 2:
         raise Skipped("one recording is long enough, and two are needed", "give more recordings")
     wanted = min(options.clips, request.limit or options.clips, len(long_enough))
@@ -91,12 +100,12 @@ def build(request: Request, settings: dict[str, Any]) -> None:
     key: Key = {REAL_OR_NOT: _real_or_not(request, generated, clips, names)}
     request.progress(0.6)
     if options.pairs and "acoustic_only" in model.stages:
-        enough = between(everything, options.pair_prompt_seconds)
+        enough = between(
+            everything, options.pair_prompt_seconds, settings="listening.pair_prompt_seconds"
+        )
         pairs = spread(enough, min(options.pairs, request.limit or options.pairs), request.seed)
         key[PREFERENCE] = _preference(request, generated, pairs, names)
-    with replacing(request.out / KEY) as temporary:
-        content = {"settings": settings, "tests": key}
-        temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    write_key(request.out / KEY, KeyFile(settings, key))
     request.progress(1.0)
 
 
@@ -195,7 +204,7 @@ def count(answers: Sequence[Answer], key: Key, seed: int) -> PartResult:
             f"{len({a.rater for a in own})} raters, {len({a.item for a in own})} of "
             f"{len(key[test])} items, {len(own)} answers"
         )
-    conditions["further answers"] = "are counted after listening.json has been deleted"
+    conditions["further answers"] = f"go into {ANSWERS}, and are counted by the next run"
     header = ["", "Share", "Paper", "p, two-sided", "p, one-sided"]
     note = (
         "p: of a fair coin. The paper's p = 0.23 for 51.2 % of 1000 answers is one-sided. "
@@ -208,6 +217,7 @@ def _settings(request: Request) -> dict[str, Any]:
     """What the clips depend on."""
     return {
         "model": request.model.fingerprint,
+        "sampling": {k: s.model_dump(mode="json") for k, s in request.model.sampling.items()},
         "seed": request.seed,
         "limit": request.limit,
         "options": request.options.listening.model_dump(mode="json"),

@@ -3,7 +3,7 @@
 They are fitted to what all other speakers say, so that no speaker is known to them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -16,11 +16,14 @@ class Counts:
 
     Args:
         clusters: K.
+        sequences: to count, (n,) each.
     """
 
-    def __init__(self, clusters: int) -> None:
+    def __init__(self, clusters: int, sequences: Iterable[np.ndarray] = ()) -> None:
         self.single = np.zeros(clusters, dtype=np.int64)  # (K,)
         self.pairs = np.zeros((clusters, clusters), dtype=np.int64)  # (K, K), first then second
+        for sequence in sequences:
+            self.add(sequence)
 
     def add(self, sequence: np.ndarray) -> None:
         """Count a sequence (n,)."""

@@ -44,7 +44,11 @@ def dots(path: Path, axis: str, series: Mapping[str, Mapping[str, Figure]]) -> l
         axes.errorbar(
             values, places, xerr=[below, above], fmt="o", color=colour, label=name, capsize=2
         )
-        paper = [(f.paper, p) for f, p in zip(figures.values(), places, strict=True) if f.paper]
+        paper = [
+            (f.paper, p)
+            for f, p in zip(figures.values(), places, strict=True)
+            if f.paper is not None
+        ]
         if paper:
             xs, ys = zip(*paper, strict=True)
             axes.plot(xs, ys, "D", mfc="none", color=colour, label=f"{name}: paper")

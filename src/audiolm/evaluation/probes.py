@@ -8,7 +8,6 @@ same pair are averaged first, and pairs are what intervals resample.
 
 import csv
 import json
-import random
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from audiolm.evaluation.bits import bits_per_token
 from audiolm.evaluation.corpora import ProbePair, read_lexical, read_syntactic
 from audiolm.evaluation.likelihood import Likelihood, likelihoods, semantic_ids, semantic_stage
 from audiolm.evaluation.protocol import Cell, Figure, PartResult, Request, Skipped, Table
+from audiolm.evaluation.selection import limited
 from audiolm.evaluation.statistics import mean_figure
 
 CHALLENGE = "https://zerospeech.com (sLM21: lexical/ and syntactic/ with their gold.csv)"
@@ -113,7 +113,8 @@ def _judge_set(
     result: PartResult,
 ) -> None:
     """Add what there is to say about the pairs of one folder to the result."""
-    pairs = _limited(SETS[kind](folder), request.limit, request.seed)
+    # A pair is taken in all its voices.
+    pairs = limited(SETS[kind](folder), lambda pair: pair.id, request.limit, request.seed)
     judged = _judged(pairs, request, progress)
     about = _about(folder)
     name = f"{about['name']}_{kind}" if about else NAMES[kind]
@@ -149,15 +150,6 @@ def _about(folder: Path) -> dict[str, str] | None:
         return {"name": str(content["name"]), "title": str(content["title"])}
     except (ValueError, KeyError, TypeError):
         raise CorpusError(f"{path}: does not give the set a name and a title; add them") from None
-
-
-def _limited(pairs: list[ProbePair], limit: int | None, seed: int) -> list[ProbePair]:
-    """At most `limit` pairs, each in all its voices."""
-    ids = sorted({pair.id for pair in pairs})
-    if limit is None or limit >= len(ids):
-        return pairs
-    kept = set(random.Random(seed).sample(ids, limit))
-    return [pair for pair in pairs if pair.id in kept]
 
 
 def _judged(

@@ -118,38 +118,70 @@ class Part:
     title: str
     paper: str
     """Where the paper has it."""
+    also: tuple[str, ...] = ()
+    """Sections of the options, besides its own, that its figures depend on."""
+    inputs: str = ""
+    """`module:function` of a request: what else the figures depend on, as plain data."""
 
     def load(self) -> Evaluate:
         """Import the part's function."""
-        module, _, name = self.function.partition(":")
-        function: Evaluate = getattr(import_module(module), name)
+        function: Evaluate = _imported(self.function)
         return function
 
+    def inputs_of(self, request: Request) -> dict[str, Any]:
+        """What the figures depend on besides model, data, seed and options."""
+        found: dict[str, Any] = _imported(self.inputs)(request) if self.inputs else {}
+        return found
 
-def _part(name: str, version: int, title: str, paper: str, module: str = "") -> tuple[str, Part]:
-    function = f"audiolm.evaluation.{module or name}:evaluate"
-    return name, Part(name, function, version, title, paper)
+
+def _imported(name: str) -> Any:
+    module, _, function = name.partition(":")
+    return getattr(import_module(module), function)
+
+
+def _part(
+    name: str,
+    version: int,
+    title: str,
+    paper: str,
+    also: tuple[str, ...] = (),
+    inputs: bool = False,
+) -> tuple[str, Part]:
+    module = f"audiolm.evaluation.{name}"
+    found = f"{module}:inputs" if inputs else ""
+    return name, Part(name, f"{module}:evaluate", version, title, paper, also, found)
 
 
 PARTS: dict[str, Part] = dict(
     [
         _part("abx", 1, "Phonetic ABX of tokens and features", "Table I, Fig. 3"),
-        _part("reconstruction", 1, "Quality of the codec", "Table I"),
+        _part("reconstruction", 1, "Quality of the codec", "Table I", inputs=True),
         _part("content", 1, "What a recogniser understands", "Table II"),
         _part("speaker", 1, "Whose voice it is", "Table III"),
         _part("probes", 1, "Words and sentences: sWUGGY, sBLIMP", "Table IV, Fig. 3"),
-        _part("continuation", 1, "Continuations of prompts", "IV-F, IV-B"),
+        _part(
+            "continuation",
+            1,
+            "Continuations of prompts",
+            "IV-F, IV-B",
+            also=("speaker",),  # whose classifier judges the voices
+            inputs=True,
+        ),
         _part("detection", 1, "Telling synthetic from real", "IV-H"),
-        _part("listening", 1, "Listening tests", "IV-G, IV-I"),
+        _part("listening", 1, "Listening tests", "IV-G, IV-I", inputs=True),
     ]
 )
 """Every part by name, in the order of a report."""
 
 
-def options_of(name: str, options: EvaluationConfig) -> dict[str, Any]:
-    """The section of the options that the part `name` depends on, as plain data."""
-    section = getattr(options, name, None)
-    return {} if section is None else section.model_dump(mode="json")
+def options_of(part: Part, options: EvaluationConfig) -> dict[str, Any]:
+    """What a part depends on of the options, as plain data.
+
+    That is its own section, and sections of other parts, each under its name.
+    """
+    others = {name: getattr(options, name).model_dump(mode="json") for name in part.also}
+    own: dict[str, Any] = getattr(options, part.name).model_dump(mode="json")
+    return own | others
 
 
 def extra(module: str) -> ModuleType:

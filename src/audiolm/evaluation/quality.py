@@ -1,12 +1,13 @@
 """How near a reconstruction comes to its recording: ViSQOL, STOI, SI-SDR and mel distance.
 
-Every function compares two recordings of 16 kHz that begin together, and looks at the samples that
-both have. Figures of ViSQOL and STOI come from the packages that are published for them.
+Every function compares two recordings that begin together, at 16 kHz (ViSQOL's audio mode at
+48 kHz). All but ViSQOL, which aligns them itself, look at the samples that both have. Figures of
+ViSQOL and STOI come from the packages that are published for them.
 """
 
 import warnings
 from functools import cache
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from audiolm.codec.losses import MelLoss, MelLossConfig
 from audiolm.evaluation.protocol import Skipped, extra
 from audiolm.shapes import SAMPLE_RATE
 
+WORST_VISQOL = 1.0
 LARGEST_SI_SDR = 100.0
 """dB. What differs by less than float32 can say counts as equal."""
 
@@ -46,16 +48,27 @@ class Visqol:
         except ImportError as error:
             raise Skipped(
                 f"ViSQOL's speech mode needs its deep-lattice mapper ({error})",
-                'pip install "visqol-python[lattice]"',
+                'pip install "visqol-python[lattice,accel]"',
             ) from None
 
-    def score(self, made: Audio, real: Audio) -> float:
-        """Mean opinion score of `made` beside `real`, 1 to 5."""
+    def score(self, made: Audio, real: Audio) -> float | None:
+        """Mean opinion score of `made` beside `real`, 1 to 5.
+
+        None where ViSQOL finds nothing to compare, as in silence. It divides by the loudness of
+        `made`, so that silence in place of sound is given the worst score here.
+        """
         reference, degraded = (
             resample(samples, SAMPLE_RATE, self.sample_rate).astype(np.float64)
             for samples in (_samples(real), _samples(made))
         )
-        result = self._api.measure_from_arrays(reference, degraded, self.sample_rate)
+        if not reference.any():
+            return None
+        if not degraded.any():
+            return WORST_VISQOL
+        try:
+            result = self._api.measure_from_arrays(reference, degraded, self.sample_rate)
+        except (IndexError, ValueError):  # no stretch of it is loud enough, or long enough
+            return None
         return float(result.moslqo)
 
 
@@ -107,7 +120,7 @@ def _samples(audio: Audio) -> np.ndarray:
     return audio.resampled(SAMPLE_RATE).samples
 
 
-def _paired(made: Audio, real: Audio) -> tuple[Any, Any]:
+def _paired(made: Audio, real: Audio) -> tuple[np.ndarray, np.ndarray]:
     """Both as float64 (T,), T the shorter of the two lengths."""
     a, b = _samples(made), _samples(real)
     length = min(len(a), len(b))

@@ -9,12 +9,14 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from audiolm.audio.files import read
 from audiolm.audio.waveform import Audio
 from audiolm.data.store import pack
+from audiolm.errors import CorpusError
 from audiolm.evaluation.corpora import Utterance, utterances
 from audiolm.evaluation.opus import Opus
 from audiolm.evaluation.plots import lines
@@ -27,7 +29,8 @@ from audiolm.evaluation.protocol import (
     Table,
     extra,
 )
-from audiolm.evaluation.quality import Visqol, VisqolMode, mel_distance, si_sdr, stoi
+from audiolm.evaluation.quality import Visqol, VisqolMode
+from audiolm.evaluation.scoring import MEASURES, measured, processes
 from audiolm.evaluation.selection import between, spread
 from audiolm.evaluation.semantic_decoder import SemanticDecoder, train_semantic_decoder
 from audiolm.evaluation.statistics import mean_figure
@@ -39,8 +42,8 @@ SHORTEST = 1.0
 PAPER_VISQOL = {"codec_4": 3.3, "codec_12": 3.9, "semantic": 1.1}
 """Table I, of SoundStream with N = 1024 and K = 1024."""
 
-MEASURES = {"visqol": "MOS", "stoi": "", "si_sdr": "dB", "mel_distance": ""}
-"""Name of a measure, and its unit."""
+TRAINING_SHARE = 0.4
+"""Of the part's progress, where a decoder of semantic tokens is trained."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,8 @@ def evaluate(request: Request) -> PartResult:
     """Table I, the reconstruction column.
 
     Raises:
-        Skipped: without ViSQOL (with its lattice mapper), STOI, or recordings.
+        Skipped: without ViSQOL (with its lattice mapper), STOI, or recordings that last a second.
+        CorpusError: if there are no recordings, or they are all silent.
     """
     options = request.options.reconstruction
     mode = visqol_mode(options.visqol, request.data)
@@ -91,21 +95,30 @@ def evaluate(request: Request) -> PartResult:
     versions += _semantic_version(request, everything, chosen, conditions)
 
     scores = {version.name: Scores() for version in versions}
-    for number, utterance in enumerate(chosen):
-        audio = read(utterance.recording.path, SAMPLE_RATE).first(options.longest)
-        for place, version in enumerate(versions):
-            made, kilobits = version.make(audio)
-            one = scores[version.name]
-            one.kilobits.append(kilobits)
-            one.by_measure["visqol"].append(visqol.score(made, audio))
-            one.by_measure["stoi"].append(stoi(made, audio))
-            one.by_measure["si_sdr"].append(si_sdr(made, audio))
-            one.by_measure["mel_distance"].append(mel_distance(made, audio))
-            done = (number + (place + 1) / len(versions)) / len(chosen)
-            request.progress(0.2 + 0.8 * done)
+
+    def pairs() -> Iterator[tuple[Audio, Audio]]:
+        for utterance in chosen:
+            audio = read(utterance.recording.path, SAMPLE_RATE).first(options.longest)
+            for version in versions:
+                made, kilobits = version.make(audio)
+                scores[version.name].kilobits.append(kilobits)
+                yield made, audio
+
+    begun = TRAINING_SHARE if versions[-1].name == "semantic" else 0.0
+    total = len(chosen) * len(versions)
+    for number, found in enumerate(measured(pairs(), visqol, processes())):
+        one = scores[versions[number % len(versions)].name]
+        for measure, value in found.items():
+            one.by_measure[measure].append(value)
+        request.progress(begun + (1 - begun) * (number + 1) / total)
 
     speakers = [utterance.speaker for utterance in chosen]
     figures = _figures(scores, speakers, request.seed)
+    if "visqol.itself" not in figures:
+        raise CorpusError(
+            f"{request.data}: ViSQOL finds nothing to compare in any of {len(chosen)} recordings; "
+            "give recordings that are not silent"
+        )
     rows: list[list[Cell]] = []
     for version in versions:
         rate = sum(scores[version.name].kilobits) / len(chosen)
@@ -122,6 +135,16 @@ def evaluate(request: Request) -> PartResult:
     )
     plots = _plots(versions, scores, figures, request.out / "visqol-by-bitrate.svg")
     return PartResult(figures, [table], plots, conditions)
+
+
+def inputs(request: Request) -> dict[str, Any]:
+    """Which Opus there is to compare with: once it is installed, the part is done again."""
+    if not request.options.reconstruction.opus:
+        return {}
+    try:
+        return {"opus": Opus().version}
+    except Skipped:
+        return {"opus": None}
 
 
 def visqol_mode(asked: str, data: Path) -> VisqolMode:
@@ -176,24 +199,37 @@ def _semantic_version(
     """A decoder of semantic tokens, trained on recordings that are not measured."""
     minutes = request.options.reconstruction.semantic_decoder_minutes
     if not minutes:
+        conditions["semantic decoder"] = (
+            "left out: reconstruction.semantic_decoder_minutes is 0; 10 are its default"
+        )
         return []
-    measured = {u.recording.id for u in chosen}
+    heard = {u.recording.id for u in chosen}
     corpus = utterances(request.data, held_out=False)
-    others = [u for u in corpus if u.recording.id not in measured]
+    others = [u for u in corpus if u.recording.id not in heard]
     voices = {u.speaker for u in chosen}
     strangers = [u for u in others if u.speaker not in voices]
     source = strangers if len(strangers) >= len(others) / 2 else others
     if not source:
-        conditions["semantic decoder"] = "not trained: every recording is measured"
+        conditions["semantic decoder"] = (
+            "not trained: every recording is measured; give more recordings, or a lower --limit"
+        )
         return []
     whose = "other speakers" if source is strangers else "the same speakers"
-    conditions["semantic decoder"] = (
-        f"trained for {minutes:g} minutes on {len(source)} other recordings, of {whose}"
-    )
     model = request.model
     with tempfile.TemporaryDirectory(dir=request.out, ignore_cleanup_errors=True) as packed:
         store = pack([u.recording for u in source], Path(packed))
-        decoder = train_semantic_decoder(model.codec, model.semantic, store, minutes, request.seed)
+        decoder, fitted = train_semantic_decoder(
+            model.codec,
+            model.semantic,
+            store,
+            minutes,
+            request.seed,
+            lambda share: request.progress(TRAINING_SHARE * share),
+        )
+    conditions["semantic decoder"] = (
+        f"trained for {minutes:g} minutes ({fitted.steps} steps) on {len(source)} other "
+        f"recordings, of {whose}"
+    )
     bits = math.log2(model.semantic.clusters) * SAMPLE_RATE / SEMANTIC_HOP
 
     def make(audio: Audio) -> tuple[Audio, float]:
@@ -240,7 +276,7 @@ def _plots(
     for version in versions:
         rates = scores[version.name].kilobits
         rate = sum(rates) / len(rates)
-        if not math.isinf(rate):
+        if not math.isinf(rate) and f"visqol.{version.name}" in figures:
             codec = version.title.partition(",")[0]
             curves.setdefault(codec, {})[rate] = figures[f"visqol.{version.name}"]
     places = sorted(rate for curve in curves.values() for rate in curve)

@@ -109,11 +109,13 @@ def run(
         ) from None
     outcomes = []
     for part in PARTS.values():
-        earlier = load(asked.out / f"{part.name}.json", _depends(part, asked))
+        request = _request(part, asked, progress)
+        depends = _depends(part, asked, request)
+        earlier = load(asked.out / f"{part.name}.json", depends)
         if earlier is not None:
             outcome = Outcome(part, "kept", earlier)
         elif part in parts:
-            outcome = _run_part(part, asked, progress)
+            outcome = _run_part(part, asked.out, request, depends)
         else:
             continue
         outcomes.append(outcome)
@@ -124,18 +126,18 @@ def run(
     return report
 
 
-def _run_part(part: Part, asked: Evaluation, progress: Callable[[str, float], None]) -> Outcome:
-    folder = asked.out / part.name
-    folder.mkdir(exist_ok=True)
-
+def _request(part: Part, asked: Evaluation, progress: Callable[[str, float], None]) -> Request:
     def advance(share: float) -> None:
         progress(part.name, min(1.0, max(0.0, share)))
 
-    request = Request(
-        asked.model, asked.data, folder, asked.limit, asked.seed, advance, asked.options
-    )
+    folder = asked.out / part.name
+    return Request(asked.model, asked.data, folder, asked.limit, asked.seed, advance, asked.options)
+
+
+def _run_part(part: Part, out: Path, request: Request, depends: dict[str, Any]) -> Outcome:
+    request.out.mkdir(exist_ok=True)
     started = time.perf_counter()
-    advance(0.0)
+    request.progress(0.0)
     try:
         result = part.load()(request)
     except Skipped as skipped:
@@ -144,16 +146,20 @@ def _run_part(part: Part, asked: Evaluation, progress: Callable[[str, float], No
         outcome = Outcome(part, "failed", reason=str(error))
     else:
         finished = Finished(result, time.perf_counter() - started)
-        save(asked.out / f"{part.name}.json", finished, _depends(part, asked))
+        save(out / f"{part.name}.json", finished, depends)
         outcome = Outcome(part, "done", finished)
-        advance(1.0)
-    if not any(folder.iterdir()):
-        folder.rmdir()
+        request.progress(1.0)
+    if not any(request.out.iterdir()):
+        request.out.rmdir()
     return outcome
 
 
-def _depends(part: Part, asked: Evaluation) -> dict[str, Any]:
-    """All that the result of a part depends on; a part is done again when one of it changes."""
+def _depends(part: Part, asked: Evaluation, request: Request) -> dict[str, Any]:
+    """What the result of a part depends on; a part is done again when any of it changes.
+
+    Data are known by their folder: what is exchanged inside it is not noticed.
+    """
+    inputs = part.inputs_of(request)
     return {
         "part": part.name,
         "protocol": part.version,
@@ -162,8 +168,8 @@ def _depends(part: Part, asked: Evaluation) -> dict[str, Any]:
         "data": str(asked.data.resolve()),
         "limit": asked.limit,
         "seed": asked.seed,
-        "options": options_of(part.name, asked.options),
-    }
+        "options": options_of(part, asked.options),
+    } | ({"inputs": inputs} if inputs else {})
 
 
 def _report(asked: Evaluation, outcomes: list[Outcome]) -> dict[str, Any]:
@@ -194,7 +200,7 @@ def _part_report(outcome: Outcome, asked: Evaluation) -> dict[str, Any]:
         "paper": part.paper,
         "protocol": part.version,
         "state": outcome.state,
-        "options": options_of(part.name, asked.options),
+        "options": options_of(part, asked.options),
     }
     if outcome.finished is None:
         return about | {"reason": outcome.reason, "remedy": outcome.remedy}

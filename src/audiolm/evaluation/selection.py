@@ -1,17 +1,29 @@
-"""Which utterances a part measures: long enough, spread over the speakers, the same every time."""
+"""What a part measures: long enough, spread over the speakers, the same every time."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain, zip_longest
+from typing import TypeVar
 
 from audiolm.evaluation.corpora import Utterance
 from audiolm.evaluation.protocol import Skipped
 
+T = TypeVar("T")
+
 
 def between(
-    utterances: Sequence[Utterance], shortest: float, longest: float | None = None
+    utterances: Sequence[Utterance],
+    shortest: float,
+    longest: float | None = None,
+    settings: str = "",
 ) -> list[Utterance]:
     """The utterances that last from `shortest` to `longest` seconds.
+
+    Args:
+        utterances: of any length.
+        shortest: of those that are taken, in seconds.
+        longest: likewise; no bound when None.
+        settings: the options that these bounds come from, for the message where there are any.
 
     Raises:
         Skipped: if there are none.
@@ -20,7 +32,10 @@ def between(
     chosen = [u for u in utterances if shortest <= u.recording.seconds <= most]
     if not chosen:
         bounds = f"{shortest:g} s or more" if longest is None else f"{shortest:g} to {longest:g} s"
-        raise Skipped(f"no recording lasts {bounds}", "give a folder that has such recordings")
+        remedy = "give a folder that has such recordings"
+        if settings:
+            remedy += f", or set {settings} to other lengths (--set KEY=VALUE)"
+        raise Skipped(f"no recording lasts {bounds}", remedy)
     return chosen
 
 
@@ -39,6 +54,17 @@ def spread(utterances: Sequence[Utterance], count: int | None, seed: int) -> lis
     generator.shuffle(queues)
     in_turn = [u for u in chain.from_iterable(zip_longest(*queues)) if u is not None]
     return sorted(in_turn[:count], key=_id)
+
+
+def limited(
+    things: Sequence[T], group: Callable[[T], str], limit: int | None, seed: int
+) -> list[T]:
+    """The things of at most `limit` groups, drawn by the seed, in their order; all when None."""
+    groups = sorted({group(thing) for thing in things})
+    if limit is None or limit >= len(groups):
+        return list(things)
+    kept = set(random.Random(seed).sample(groups, limit))
+    return [thing for thing in things if group(thing) in kept]
 
 
 def _id(utterance: Utterance) -> str:

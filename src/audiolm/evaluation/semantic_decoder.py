@@ -6,6 +6,7 @@ quantizer's output; one token stands for two frames.
 """
 
 import copy
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -16,13 +17,14 @@ from audiolm.codec.streaming import CausalCodec, Memory
 from audiolm.data.batches import CropSampler, waveform_batch
 from audiolm.data.store import Waveforms
 from audiolm.errors import ConfigurationError
-from audiolm.evaluation.fitting import FittingConfig, fit
+from audiolm.evaluation.fitting import Fitted, FittingConfig, fit
 from audiolm.semantic.contract import SemanticTokenizer
 from audiolm.shapes import FRAMES_PER_STEP, SAMPLE_RATE, SemanticIds, Waveform
 
 CROP = 2 * SAMPLE_RATE
 """Samples of a training crop: 50 whole semantic steps."""
 BATCH_SIZE = 8
+"""Crops in one step of training."""
 MANY_STEPS = 10**6
 """The clock ends the training, not the count."""
 
@@ -55,8 +57,13 @@ class SemanticDecoder(nn.Module):
 
 
 def train_semantic_decoder(
-    codec: Codec, tokenizer: SemanticTokenizer, store: Waveforms, minutes: float, seed: int
-) -> SemanticDecoder:
+    codec: Codec,
+    tokenizer: SemanticTokenizer,
+    store: Waveforms,
+    minutes: float,
+    seed: int,
+    progress: Callable[[float], None] = lambda share: None,
+) -> tuple[SemanticDecoder, Fitted]:
     """Train a decoder on the codec's reconstruction loss, without opponents.
 
     Args:
@@ -65,6 +72,13 @@ def train_semantic_decoder(
         store: recordings to learn from.
         minutes: for how long.
         seed: of the first vectors and of the crops.
+        progress: is told which share of the time is over.
+
+    Returns:
+        The decoder, in evaluation mode, and what its training came to.
+
+    Raises:
+        ConfigurationError: the codec is of a kind whose decoder takes no vectors.
     """
     device = tokenizer.centroids.device
     with torch.random.fork_rng(devices=[]):
@@ -83,5 +97,5 @@ def train_semantic_decoder(
         loss: Tensor = mel(decoder(ids), waveform)
         return loss
 
-    fit(decoder, loss_of, FittingConfig(steps=MANY_STEPS, minutes=minutes))
-    return decoder
+    fitted = fit(decoder, loss_of, FittingConfig(steps=MANY_STEPS, minutes=minutes), progress)
+    return decoder, fitted

@@ -82,6 +82,10 @@ def evaluate(request: Request) -> PartResult:
                 heard.hear("continuation", answer.last(options.seconds), utterance, prompt)
             request.progress(0.75 + 0.25 * (sample + 1) / options.samples)
     lacking = {"semantic", "coarse"} - model.stages.keys()
+    if not prompted:
+        conditions["not measured"] = (
+            f"continuations: no recording lasts the {options.prompt_seconds:g} s of a prompt"
+        )
     if lacking:
         conditions["not measured"] = f"what takes the stages {', '.join(sorted(lacking))}"
     return heard.result(conditions, request)

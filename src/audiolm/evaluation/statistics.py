@@ -7,6 +7,7 @@ all its items.
 
 import math
 from collections.abc import Hashable, Sequence
+from typing import Required, TypedDict, Unpack
 
 import numpy as np
 
@@ -49,6 +50,9 @@ def ratio_figure(
         note: as in `Figure`.
         paper: as in `Figure`.
         seed: of the bootstrap.
+
+    Raises:
+        ValueError: if there are no items, or their denominators do not sum to more than zero.
     """
     above, below = np.asarray(numerators, dtype=float), np.asarray(denominators, dtype=float)
     if not len(above) or below.sum() <= 0:
@@ -77,21 +81,21 @@ def ratio_figure(
     )
 
 
+class About(TypedDict, total=False):
+    """What `ratio_figure` takes by name."""
+
+    unit: Required[str]
+    scale: float
+    note: str
+    paper: float | None
+    seed: int
+
+
 def mean_figure(
-    values: Sequence[float],
-    clusters: Sequence[Hashable] | None = None,
-    *,
-    unit: str,
-    scale: float = 1.0,
-    note: str = "",
-    paper: float | None = None,
-    seed: int = 0,
+    values: Sequence[float], clusters: Sequence[Hashable] | None = None, **about: Unpack[About]
 ) -> Figure:
     """`scale` * mean of the values; see `ratio_figure` for the rest."""
-    ones = np.ones(len(values))
-    return ratio_figure(
-        values, ones.tolist(), clusters, unit=unit, scale=scale, note=note, paper=paper, seed=seed
-    )
+    return ratio_figure(values, [1.0] * len(values), clusters, **about)
 
 
 def proportion_figure(

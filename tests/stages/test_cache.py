@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from audiolm.stages.cache import CachedDecoder
+from audiolm.stages.cache import CachedDecoder, quick_weights
 from audiolm.stages.layout import PAD
 from stages.tiny_stages import KINDS, random_streams, tiny
 
@@ -38,3 +38,17 @@ def test_half_precision_weights_change_little():
     flat = stage.layout.flatten(random_streams(2, 30))
     difference = compare(stage, flat, torch.tensor([4, 6]), torch.float16)
     assert 0 < difference < 0.02
+
+
+@pytest.mark.parametrize(
+    ("device", "capability", "expected"),
+    [
+        ("cpu", "AVX512", torch.float16),
+        ("cpu", "AVX2", torch.float16),
+        ("cpu", "DEFAULT", torch.float32),
+        ("meta", "AVX512", torch.float32),
+    ],
+)
+def test_half_the_width_where_it_is_quicker(monkeypatch, device, capability, expected):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    assert quick_weights(torch.device(device)) == expected

@@ -18,6 +18,7 @@ from audiolm.configuration import Configuration
 from audiolm.errors import AudioLMError
 from audiolm.part import Part
 from audiolm.shapes import FRAMES_PER_STEP, SAMPLE_RATE, SEMANTIC_HOP, FlatMask
+from audiolm.stages.cache import quick_weights
 from audiolm.stages.generation import Drawing, continue_codes, continue_semantic, fill_fine
 from audiolm.stages.layout import BLANK, SEMANTIC, Flat, Layout, LayoutConfig, Streams
 from audiolm.stages.sampling import Sampling
@@ -78,7 +79,7 @@ class Stage(Part):
         self.layout = Layout(config.layout)
         self.transformer = Transformer(config.transformer, self.layout)
         self.decoding_weights: torch.dtype | None = None
-        """Type of the weights in `generate`; torch.float16 is faster on a CPU, and rounds."""
+        """Type of the weights in `generate`; None takes the quickest there is, `quick_weights`."""
 
     def forward(self, streams: Streams) -> StageLoss:
         """The loss of predicting the streams."""
@@ -153,7 +154,12 @@ class Stage(Part):
         kind, device = self.config.layout.kind, self.transformer.embedding.weight.device
         semantic, codes = self._checked(prefix, steps)
         drawing = Drawing(
-            sampling, generator, self._name, until_end, progress, self.decoding_weights
+            sampling,
+            generator,
+            self._name,
+            until_end,
+            progress,
+            self.decoding_weights or quick_weights(device),
         )
         with self._evaluating(), torch.autocast(device.type, enabled=False):
             if kind == "semantic":

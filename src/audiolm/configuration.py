@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
 
 from audiolm.errors import ConfigurationError
 
@@ -30,7 +31,7 @@ def parse(cls: type[C], data: Mapping[str, Any], where: str) -> C:
         return cls.model_validate(data)
     except ValidationError as error:
         problem = error.errors()[0]
-        steps = [str(step) for step in problem["loc"]]
+        steps = _keys_to(problem, data)
         key = ".".join(steps)
         if problem["type"] == "extra_forbidden":
             known = sorted(_keys(cls))
@@ -69,6 +70,20 @@ def override(data: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, A
         except yaml.YAMLError:
             raise ConfigurationError(f"--set {assignment}: {text!r} is not a YAML value") from None
     return result
+
+
+def _keys_to(problem: ErrorDetails, data: Any) -> list[str]:
+    """The keys that lead to what is wrong, without the union tags that pydantic puts among them."""
+    keys = []
+    for place, step in enumerate(problem["loc"], start=1):
+        inside = isinstance(data, Mapping) and step in data
+        inside = inside or (isinstance(data, Sequence) and isinstance(step, int))
+        missing = problem["type"] == "missing" and place == len(problem["loc"])
+        if inside or missing:
+            keys.append(str(step))
+        if inside:
+            data = data[step]
+    return keys
 
 
 def _copy(data: Mapping[str, Any]) -> dict[str, Any]:

@@ -34,6 +34,7 @@ def test_options_become_a_request(audiolm, asked, tmp_path) -> None:
     assert (request.folder, request.out) == (tmp_path, tmp_path / "m")
     assert request.minutes == 5
     assert request.only == ["codec", "fine"]
+    assert request.start is None
     assert request.restart and request.quiet
     assert request.device == torch.device("cpu")
     preset = request.preset
@@ -54,6 +55,32 @@ def test_without_options_the_small_preset_is_trained_whole(audiolm, asked, tmp_p
     assert not request.restart and not request.quiet
 
 
+def test_a_model_to_start_from_is_found_by_its_name_or_folder(
+    audiolm, asked, tmp_path, model, monkeypatch
+) -> None:
+    audiolm("train", tmp_path, "--out", tmp_path / "m", "--from", model)
+    monkeypatch.setattr("audiolm.pretrained.BUNDLED", model.parent)
+    audiolm("train", tmp_path, "--out", tmp_path / "m", "--from", model.name)
+    assert [request.start for request in asked] == [model, model]
+
+
+def test_help_tells_every_option(audiolm) -> None:
+    answer = audiolm("train", "--help")
+    assert (answer.code, answer.err) == (0, "")
+    said = " ".join(answer.out.split())
+    assert "--from MODEL Start from a model's weights; parts that no step makes are copied." in said
+    for option in (
+        "--out",
+        "--preset",
+        "--minutes",
+        "--only",
+        "--restart",
+        "--set",
+        "--validation",
+    ):
+        assert option in said
+
+
 def test_json_is_the_summary_and_nothing_else(audiolm, asked, tmp_path) -> None:
     answer = audiolm("train", tmp_path, "--out", tmp_path / "m", "--json")
     assert json.loads(answer.out) == {"model": str(tmp_path / "m"), "steps": {}}
@@ -69,7 +96,8 @@ def test_one_of_several_processes_speaks_for_all(audiolm, asked, tmp_path, monke
     ("arguments", "says"),
     [
         (["--preset", "smal"], "preset smal: not known; use one of"),
-        (["--set", "codec.widht=3"], "unknown key codec"),
+        (["--set", "codec.widht=3"], "unknown key codec.widht; did you mean width?"),
+        (["--from", "no-such-model"], "no-such-model: there is no such model"),
         (["--set", "seed"], "--set seed: write it as key=value"),
         (["--only", "codex"], "--only codex: not a step; use some of codec, w2v_bert"),
         (["--minutes", "0"], "Invalid value for '--minutes'"),

@@ -233,3 +233,38 @@ def test_rounded_for_disk_it_stays_finite():
 def test_settings_that_cannot_be_are_refused(settings_):
     with pytest.raises(ValidationError):
         Whole.model_validate({"codec": settings_})
+
+
+KEPT = pytest.mark.parametrize("codebook_dim", [0, 4])
+
+
+@KINDS
+@KEPT
+def test_keeping_codes_leaves_the_decoder_alone_to_learn(kind, codebook_dim):
+    model = build_codec(config(kind, quantizer={**QUANTIZER, "codebook_dim": codebook_dim}))
+    model.synthesise(torch.randn(2, 5, 8), Memory()).square().sum().backward()
+    decoder = {name for name, weight in model.named_parameters() if weight.grad is not None}
+    assert decoder
+    model.keep_codes()
+    assert {name for name, weight in model.named_parameters() if weight.requires_grad} == decoder
+
+
+@KINDS
+@KEPT
+def test_kept_codes_stay_what_they_are_while_the_decoder_learns(kind, codebook_dim):
+    model = build_codec(config(kind, quantizer={**QUANTIZER, "codebook_dim": codebook_dim}))
+    data = waveform(2, 3200)
+    model.train()(data)  # the codebooks start
+    model.keep_codes()
+    before = copy.deepcopy(model).eval()
+    optimizer = torch.optim.SGD([w for w in model.parameters() if w.requires_grad], lr=1e-2)
+    for _ in range(2):
+        optimizer.zero_grad()
+        model.train()(data).waveform.square().sum().backward()
+        optimizer.step()
+    codes = before.encode(data)
+    for after in (model.eval(), exported(model)):
+        assert torch.equal(after.encode(data), codes)
+        assert torch.equal(after.embed(codes), before.embed(codes))
+        assert not torch.allclose(after.decode(codes), before.decode(codes), atol=1e-5)
+    assert exported(model).state_dict().keys() == exported(before).state_dict().keys()

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from audiolm.audio.files import read
 from audiolm.data import store as store_module
 from audiolm.data.corpus import open_corpus
-from audiolm.data.store import DirectStore, WaveformStore, pack
+from audiolm.data.store import DirectStore, WaveformStore, check, pack
 from audiolm.errors import CorpusError
 
 
@@ -115,6 +115,58 @@ def test_unreadable_recordings_are_left_out_and_reported(recordings, tmp_path):
         np.testing.assert_array_equal(crop, read(recording.path).samples)
 
 
+def test_checked_recordings_are_those_that_packing_keeps(recordings, tmp_path):
+    whole = recordings[1].path.read_bytes()
+    recordings[1].path.write_bytes(whole[: len(whole) // 2])
+    recordings[3].path.unlink()
+    packed = pack(recordings, tmp_path / "pack")
+    seen = []
+    checked = check(recordings, tmp_path / "check", progress=lambda *counts: seen.append(counts))
+    assert checked.recordings == packed.recordings
+    assert checked.skipped == packed.skipped != []
+    assert checked.lengths.tolist() == packed.lengths.tolist()
+    assert seen[-1] == (5, 5)
+    stored = sum(path.stat().st_size for path in (tmp_path / "check").rglob("*"))
+    assert stored < 5_000  # no samples
+
+
+def test_what_is_checked_is_not_decoded_again(recordings, tmp_path, monkeypatch):
+    check(recordings, tmp_path / "one")
+    pack(recordings, tmp_path / "two")
+    monkeypatch.setattr(store_module, "read", None)
+    assert len(check(recordings, tmp_path / "one")) == 5
+    assert len(check(recordings, tmp_path / "two")) == 5  # packing has decoded them all
+
+
+def test_what_is_checked_can_still_be_packed_and_the_other_way_round(recordings, tmp_path):
+    check(recordings, tmp_path)
+    packed = pack(recordings, tmp_path)
+    np.testing.assert_array_equal(
+        packed.crop(0, 0, packed.length(0)), read(recordings[0].path).samples
+    )
+    recordings[1].path.write_bytes(recordings[0].path.read_bytes())
+    assert check(recordings, tmp_path).length(1) == packed.length(1)  # by the header read before
+    with pytest.raises(CorpusError, match=r"samples\.int16: is missing or cut off"):
+        WaveformStore(tmp_path, recordings)
+
+
+def test_packing_does_not_go_on_from_what_was_only_checked(recordings, tmp_path, monkeypatch):
+    """Its chunks hold no samples."""
+    monkeypatch.setattr(store_module, "CHUNK", 1)
+
+    def killed(done, _):
+        if done == 3:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        check(recordings, tmp_path, threads=1, progress=killed)
+    packed = pack(recordings, tmp_path)
+    for index, recording in enumerate(recordings):
+        crop = packed.crop(index, 0, packed.length(index))
+        np.testing.assert_array_equal(crop, read(recording.path).samples)
+    assert not list(tmp_path.glob("checking-*"))
+
+
 def test_a_name_that_is_no_utf8(recordings, tmp_path):
     path = recordings[0].path.with_name(os.fsdecode(b"caf\xe9.wav"))
     recordings[0].path.rename(path)
@@ -125,9 +177,9 @@ def test_a_name_that_is_no_utf8(recordings, tmp_path):
 def test_nothing_that_can_be_packed(recordings, tmp_path):
     for recording in recordings:
         recording.path.write_text("no recording")
-    with pytest.raises(CorpusError, match="no recording to pack; the first trouble is"):
+    with pytest.raises(CorpusError, match="no recording to keep; the first trouble is"):
         pack(recordings, tmp_path / "pack")
-    with pytest.raises(CorpusError, match="no recording to pack"):
+    with pytest.raises(CorpusError, match="no recording to keep"):
         pack([], tmp_path / "none")
 
 

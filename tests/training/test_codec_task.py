@@ -115,6 +115,28 @@ def test_it_learns_and_is_exported_without_training_state(recordings, tmp_path) 
     assert torch.equal(codec.encode(waveform), outcome.averaged.encode(waveform))
 
 
+def test_only_the_decoder_learns_where_that_is_asked(recordings, tmp_path) -> None:
+    """With opponents, averaged weights, a checkpoint and a validation: codes stay what they are."""
+
+    def build() -> CodecTask:
+        return task(recordings, decoder_only=True)
+
+    torch.manual_seed(1)
+    before = build().networks["codec"].eval()
+    waveform, _ = recordings[1].fixed_batch(1.0, 2)
+    codes = before.encode(waveform)
+    assert_resumed_equals_uninterrupted(build, tmp_path, dies_at=4)
+    torch.manual_seed(1)
+    one = build()
+    outcome = run(one, tmp_path / "again", seed=2)
+    assert math.isfinite(outcome.figures["loss"])
+    exported = one.export(outcome.averaged)
+    for after in (one.networks["codec"].eval(), outcome.averaged, exported):
+        assert torch.equal(after.encode(waveform), codes)
+        assert torch.equal(after.embed(codes), before.embed(codes))
+        assert not torch.allclose(after.decode(codes), before.decode(codes), atol=1e-4)
+
+
 @torch.no_grad()
 def test_a_collapsed_codebook_is_told_with_a_remedy(recordings) -> None:
     one = task(recordings)

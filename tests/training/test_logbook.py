@@ -2,6 +2,7 @@
 
 import io
 import json
+import threading
 from types import SimpleNamespace
 
 import pytest
@@ -59,6 +60,35 @@ def test_a_line_is_on_disk_as_soon_as_it_is_recorded(tmp_path) -> None:
     with Logbook(tmp_path, "codec", quiet=True) as book:
         book.record("train", 1, {"loss": 1.0})
         assert (tmp_path / "log.jsonl").read_text().count("\n") == 1
+
+
+@pytest.mark.parametrize("left", ['{"kind": "tr', ""])
+def test_what_was_left_of_a_line_is_cut_away(tmp_path, left) -> None:
+    with Logbook(tmp_path, "codec", quiet=True) as book:
+        book.record("train", 1, {"loss": 1.0})
+    with (tmp_path / "log.jsonl").open("a") as file:
+        file.write(left)  # by a sitting that was killed
+    with Logbook(tmp_path, "codec", quiet=True) as book:
+        book.record("train", 2, {"loss": 2.0})
+    lines = (tmp_path / "log.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [1, 2]
+
+
+def test_an_error_of_tensorboards_thread_is_told_once_by_whoever_meets_it(tmp_path, capsys) -> None:
+    before = threading.excepthook
+
+    def fail(error: Exception) -> None:
+        raise error
+
+    with Logbook(tmp_path, "codec", quiet=True):
+        for error in (OSError(28, "No space left on device"), ValueError("a fault of ours")):
+            thread = threading.Thread(target=fail, args=(error,))
+            thread.start()
+            thread.join()
+    assert threading.excepthook is before
+    said = capsys.readouterr().err
+    assert "No space left" not in said
+    assert "ValueError: a fault of ours" in said
 
 
 def test_messages_stand_on_lines_of_their_own_above_the_bar(tmp_path, terminal) -> None:

@@ -19,6 +19,9 @@ from audiolm.training.preset import (
     step_keys,
     step_settings,
 )
+from training.toy import SECOND_ROUND
+
+SECOND = "training.second_clustering"
 
 
 def parameters(network: nn.Module) -> int:
@@ -87,7 +90,10 @@ def test_unknown_presets_are_refused_with_the_known_ones() -> None:
 @pytest.mark.parametrize(
     ("assignment", "says"),
     [
-        ("codec.widht=3", r"preset tiny: unknown key codec.*widht; did you mean width\?"),
+        ("codec.widht=3", r"preset tiny: unknown key codec\.widht; did you mean width\?"),
+        ("codec.width=wide", r"preset tiny: codec\.width: .*; got 'wide'"),
+        ("codec.quantizer.levls=3", r"unknown key codec\.quantizer\.levls; did you mean levels"),
+        ("shares={kodec: 1}", r"preset tiny: shares\.kodec: .*; got 'kodec'"),
         ("training.codec.optimisation.steps=3", "unknown key .*; did you mean optimization"),
         ("stages.coarse.transformer.layrs=3", "unknown key .*layrs; did you mean layers"),
         ("sede=3", r"unknown key sede; did you mean seed\?"),
@@ -106,6 +112,38 @@ def test_settings_that_cannot_be_are_named(assignment, says) -> None:
         load_preset("tiny", [assignment])
     assert "\n" not in str(error.value)
     assert str(error.value).startswith("preset tiny: ")
+
+
+@pytest.mark.parametrize(
+    ("assignments", "says"),
+    [
+        (["second_round.external_targets=8"], r"external_targets is 8, but .* is 16; make them eq"),
+        (["second_round.conformer.width=48"], r"conformer\.width is 48, but .*width is 32; make"),
+        (["second_round.conformer.kernel=7"], r"conformer\.kernel is 7, but .*kernel is 5; make"),
+        ([f"{SECOND}.layer=3"], f"{SECOND}.layer is 3, but second_round has 2 layers; choose"),
+        ([f"{SECOND}.clusters=8"], f"semantic.layout.clusters is 16, but {SECOND}.clusters is 8"),
+        (
+            ["w2v_bert.conformer.layers=4", "training.clustering.layer=3"],
+            r"second_round\.conformer\.layers is 2, but training\.clustering\.layer is 3.*raise it",
+        ),
+    ],
+)
+def test_a_second_round_that_cannot_follow_the_first_is_named(assignments, says) -> None:
+    with pytest.raises(ConfigurationError, match=says):
+        load_preset("tiny", [*SECOND_ROUND, *assignments])
+
+
+def test_a_second_round_may_have_more_layers_and_other_dropout() -> None:
+    changes = ["second_round.conformer.layers=3", "second_round.conformer.dropout=0.2"]
+    assert load_preset("tiny", [*SECOND_ROUND, *changes]).second_round.layers == 3
+
+
+def test_the_stages_read_the_ids_of_the_last_clustering_of_the_recipe() -> None:
+    first = "training.clustering.clusters=8"
+    more = [first, "second_round.external_targets=8"]
+    assert load_preset("tiny", [*SECOND_ROUND, *more]).training.clustering.clusters == 8
+    with pytest.raises(ConfigurationError, match=r"but training\.clustering\.clusters is 8"):
+        load_preset("tiny", [*SECOND_ROUND, *more, "recipe=[clustering, tokens, semantic]"])
 
 
 def test_settings_are_overridden() -> None:
@@ -147,10 +185,11 @@ def test_a_missing_file_is_no_preset(tmp_path) -> None:
 
 @pytest.mark.parametrize("step", get_args(StepName))
 def test_every_step_has_settings_where_its_keys_say(step) -> None:
-    preset = load_preset("tiny")
+    preset = load_preset("tiny", SECOND_ROUND)
     settings, keys = step_settings(preset, step), step_keys(step)
     assert "training" in settings and "drawn" in settings
-    assert ("network" in settings) == (step not in ("clustering", "tokens"))
+    without = ("clustering", "second_clustering", "tokens")
+    assert ("network" in settings) == (step not in without)
     for group in settings.keys() - {"drawn"}:
         found = preset.model_dump(mode="json")
         for name in keys[group].split("."):

@@ -49,6 +49,12 @@ def test_fixed_crops_are_the_middles_of_recordings_spread_over_all(recordings) -
     assert waveform.shape == (8, 1_600_000)
 
 
+def test_recordings_spread_over_all_are_as_many_as_asked(recordings) -> None:
+    assert recordings[0].spread(3) == [0, 2, 5]
+    assert recordings[0].spread(7) == [0, 1, 2, 3, 4, 5, 6]
+    assert recordings[0].spread(8) == recordings[0].spread(99) == list(range(8))
+
+
 def test_groups_hold_every_recording_once_and_little_padding(recordings) -> None:
     one = recordings[0]
     groups = one.by_length(10.0)
@@ -79,8 +85,8 @@ def test_whole_recordings_are_padded_to_the_longest(recordings) -> None:
 
 def test_files_read_each_time_give_the_samples_of_the_pack(training_corpus, tmp_path) -> None:
     corpus = open_corpus(training_corpus)
-    packed = Recordings.open(corpus, tmp_path, CPU, World(), 0, quiet=True)
-    direct = Recordings.open(corpus, None, CPU, World(), 0, quiet=True)
+    packed = Recordings.open(corpus, tmp_path / "a", CPU, World(), 0, quiet=True)
+    direct = Recordings.open(corpus, tmp_path / "b", CPU, World(), 0, packed=False, quiet=True)
     assert not torch.equal(packed.batch(0, 0, 3, 0.5)[0], packed.batch(1, 0, 3, 0.5)[0])
     for step in range(3):
         one, other = packed.batch(step, 0, 3, 0.5), direct.batch(step, 0, 3, 0.5)

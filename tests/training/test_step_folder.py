@@ -35,7 +35,7 @@ class Drawn(Configuration):
 @pytest.fixture
 def begun(tmp_path) -> StepFolder:
     folder = StepFolder(tmp_path / "codec")
-    folder.begin({"network": Network(), "training": Training(), "drawn": Drawn()})
+    folder.begin({"network": Network(), "training": Training(), "drawn": Drawn()}, {"codec": "c"})
     return folder
 
 
@@ -109,8 +109,23 @@ def test_done_is_kept_until_the_step_is_begun_again(begun) -> None:
     done = Done({"codec": "abc"}, {"loss": 1.5}, 3.0, "audiolm 1")
     begun.finish(done)
     assert begun.done() == done
-    begun.begin({"network": Network()})
+    begun.begin({"network": Network()}, {})
     assert begun.done() is None
+
+
+def test_what_it_stands_on_is_known_from_the_beginning(begun, tmp_path) -> None:
+    assert begun.begun_on() == {"codec": "c"}
+    begun.finish(Done({"codec": "of done"}, {}, 0.0, ""))
+    assert begun.begun_on() == {"codec": "of done"}
+    assert StepFolder(tmp_path / "fine").begun_on() is None
+
+
+def test_a_step_that_an_earlier_version_began_does_not_say_on_what(begun) -> None:
+    path = begun.path / "settings.json"
+    content = json.loads(path.read_text())
+    del content["inputs"]
+    path.write_text(json.dumps(content))
+    assert begun.begun_on() is None
 
 
 def test_set_aside_renames_and_never_overwrites(begun, tmp_path) -> None:

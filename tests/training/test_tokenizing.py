@@ -85,6 +85,19 @@ def test_two_processes_write_what_one_writes(lm, recordings, tmp_path, monkeypat
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
 
 
+def test_without_a_codec_there_are_semantic_ids_alone(lm, recordings, tmp_path) -> None:
+    store = tokenize_corpus(
+        None, lm.semantic, recordings[0], tmp_path, SETTINGS, World(), lambda share: None
+    )
+    for index in range(8):
+        waveform, lengths = recordings[0].whole([index])
+        assert torch.equal(store.semantic(index), lm.semantic.encode(waveform, lengths)[0])
+        assert store.frames(index) == 0
+    store.require(semantic_fingerprint=lm.semantic.fingerprint())
+    with pytest.raises(CorpusError, match="made without a codec"):
+        store.require(codec_fingerprint="any")
+
+
 def test_tokens_of_other_parts_are_refused(lm, recordings, tmp_path) -> None:
     tokenized(lm, recordings[0], tmp_path)
     with pytest.raises(CorpusError, match=r"shard-00000.* of other parts; delete"):

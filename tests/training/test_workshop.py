@@ -3,8 +3,12 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
+from audiolm.data.corpus import open_corpus
+from audiolm.data.tokens import TokenStore
 from audiolm.errors import CorpusError, TrainingError
 from audiolm.training.preset import load_preset
 from audiolm.training.recipe import Request, train_model
@@ -57,6 +61,53 @@ def test_files_whose_content_is_broken_are_left_out_as_well(
     assert "1 files cannot be read" in capsys.readouterr().err
 
 
+def broken_content(path: Path) -> None:
+    """A FLAC whose header is whole, and whose second half is noise."""
+    samples, rate = soundfile.read(path.with_suffix(".wav"))
+    path.with_suffix(".wav").unlink()
+    soundfile.write(path, samples, rate)
+    data = bytearray(path.read_bytes())
+    half = len(data) // 2
+    data[half:] = np.random.default_rng(0).bytes(len(data) - half)
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("pack", [True, False])
+def test_a_whole_header_before_broken_content_is_left_out(
+    corpus_folder, tmp_path, capsys, pack
+) -> None:
+    folder = corpus_folder(6)
+    broken_content(folder / "002.flac")
+    assert len(open_corpus(folder).recordings) == 6  # by their headers, all can be read
+    train, held_out = workshop(folder, tmp_path / "model", f"data.pack={pack}").recordings()
+    assert len(train) + len(held_out) == 5
+    assert "1 files cannot be read and are left out" in capsys.readouterr().err
+    (line,) = (tmp_path / "model" / "training" / "skipped.txt").read_text().splitlines()
+    assert "002.flac" in line
+    for step in range(4):  # every second of every recording can be drawn
+        assert train.batch(step, 0, 4, 0.5)[0].abs().amax(1).min() > 0
+
+
+def test_unpacked_a_broken_file_does_not_stop_a_training(corpus_folder, tmp_path, capsys) -> None:
+    folder = corpus_folder(6)
+    broken_content(folder / "002.flac")
+    places = ("training.codec", "training.w2v_bert")
+    preset = load_preset(
+        "tiny",
+        [
+            "data.pack=false",
+            *(f"{place}.optimization.steps=2" for place in places),
+            "training.codec.optimization.batch_size=16",  # every recording is drawn
+            "recipe=[codec, w2v_bert, clustering, tokens]",
+        ],
+    )
+    figures = train_model(Request(folder, tmp_path / "model", preset, quiet=True))["steps"]
+    assert figures["codec"]["steps"] == 2
+    assert capsys.readouterr().err.count("files cannot be read") == 1
+    tokens = TokenStore(tmp_path / "model" / "training" / "tokens" / "train")
+    assert "002" not in {recording.id for recording in tokens.recordings}
+
+
 def test_nothing_is_said_where_all_files_can_be_read(training_corpus, tmp_path, capsys) -> None:
     workshop(training_corpus, tmp_path / "model").recordings()
     assert capsys.readouterr().err == ""
@@ -84,7 +135,8 @@ def test_packed_or_not_training_sees_the_same(training_corpus, tmp_path, pack) -
     place = workshop(training_corpus, tmp_path / "model", f"data.pack={pack}")
     train, _ = place.recordings()
     assert train.batch(0, 0, 2, 0.5)[0].shape == (2, 8000)
-    assert (place.folder / "recordings").exists() == pack
+    samples = place.folder / "recordings" / "train" / "samples.int16"
+    assert (samples.stat().st_size > 0) == pack
 
 
 @pytest.mark.parametrize(

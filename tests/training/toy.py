@@ -9,6 +9,19 @@ from torch import nn
 from audiolm.training.optimizer import OptimizationConfig
 from audiolm.training.task import Loss, Validation
 
+SECOND_ROUND = (
+    "second_round={conformer: {width: 32, layers: 2, heads: 2, feed_forward: 64, kernel: 5}}",
+    "second_round.contrastive_layers=1",
+    "second_round.contrastive_weight=0.0",
+    "second_round.unmasked_weight=1.0",
+    "second_round.external_targets=16",
+    "training.second_round.crop_seconds=2.0",
+    "training.second_round.optimization={steps: 30, batch_size: 4, warm_up: 5, ema_decay: 0.9}",
+    "training.second_clustering={layer: 2, clusters: 16, iterations: 4}",
+    "recipe=[codec, w2v_bert, clustering, second_round, second_clustering, tokens, semantic]",
+)
+"""What gives the preset tiny a second round, whose Conformer has dropout."""
+
 K, N, LEVELS = 16, 32, 4
 """Semantic ids, codes per level and levels of made-up tokens (the fixture `token_store`)."""
 

@@ -15,6 +15,12 @@ import click
 @click.option("--preset", "preset_name", default="small", show_default=True, help="Name or file.")
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Time in all.")
 @click.option("--only", default="", metavar="PART,...", help="Only these steps of the recipe.")
+@click.option(
+    "--from",
+    "start",
+    metavar="MODEL",
+    help="Start from a model's weights; parts that no step makes are copied.",
+)
 @click.option("--restart", is_flag=True, help="Begin these steps anew; the old state is renamed.")
 @click.option("--validation", metavar="FOLDER", help="Recordings to judge by, not trained on.")
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="A setting.")
@@ -29,6 +35,7 @@ def train(
     preset_name: str,
     minutes: float | None,
     only: str,
+    start: str | None,
     restart: bool,
     validation: str | None,
     assignments: tuple[str, ...],
@@ -44,7 +51,7 @@ def train(
     """
     import torch
 
-    from audiolm.pretrained import choose_device
+    from audiolm.pretrained import choose_device, find
     from audiolm.training.preset import load_preset
     from audiolm.training.recipe import Request, train_model
 
@@ -61,6 +68,7 @@ def train(
         preset=load_preset(preset_name, settings),
         minutes=minutes,
         only=[name.strip() for name in only.split(",") if name.strip()],
+        start=find(start) if start else None,
         restart=restart,
         device=choose_device(device),
         quiet=quiet,

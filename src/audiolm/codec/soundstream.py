@@ -104,6 +104,8 @@ class SoundStream(CausalCodec):
     that compute, and a warm-up of the learning rate gives the steadiness it is there for.
     """
 
+    encoder_modules = ("encoder",)
+
     config: SoundStreamConfig
 
     def __init__(self, config: SoundStreamConfig) -> None:

@@ -98,6 +98,8 @@ class SpectralCodec(CausalCodec):
     320 (t + 1) + look_ahead, and the samples before 320 (t + 1) on frames up to t.
     """
 
+    encoder_modules = ("read", "read_norm", "encoder", "encoder_norm", "to_quantizer")
+
     config: SpectralConfig
     hann: Tensor
     waves: Tensor

@@ -7,6 +7,7 @@ stream is many short chunks with a memory that lives on. Work per chunk and memo
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -68,6 +69,9 @@ class CausalCodec(Codec):
     A kind of codec says what the networks are: `analyse` and `synthesise`.
     """
 
+    encoder_modules: ClassVar[tuple[str, ...]]
+    """The modules that `analyse` uses and `synthesise` does not."""
+
     def __init__(
         self, config: Configuration, quantizer: QuantizerConfig, dim: int, look_ahead: int
     ) -> None:
@@ -86,6 +90,12 @@ class CausalCodec(Codec):
     @abstractmethod
     def synthesise(self, embeddings: Embeddings, memory: Memory) -> Waveform:
         """Quantized vectors (B, F, D), F >= 1, to samples (B, F * hop), float32."""
+
+    def keep_codes(self) -> None:
+        """Leave only the decoder to learn: a recording's codes stay what they are."""
+        self.quantizer.strip_training_state()
+        for module in (self.quantizer, *(getattr(self, name) for name in self.encoder_modules)):
+            module.requires_grad_(False)
 
     def forward(self, waveform: Waveform) -> CodecOutput:
         """Encode, quantize and decode a waveform (B, T >= 1), with gradients throughout."""

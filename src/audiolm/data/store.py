@@ -2,10 +2,12 @@
 
 `pack` decodes a corpus once into one memory-mapped file of int16, from which a crop costs a page
 fault, and which fits a GPU as a whole where there is room (an hour is 115 MB). `DirectStore` gives
-the same crops from the files themselves, for corpora that are too large to pack.
+the same crops from the files themselves, for corpora that are too large to pack; `check` decodes
+them once as well, keeps no samples, and leaves out the files that would stop a training later.
 
-Packing goes on where it was stopped, and only a complete pack is ever seen: decoded chunks lie in a
-folder `building-...` that names the recordings it is for, and the index is what is written last.
+Both go on where they were stopped, and only a complete pack is ever seen: decoded chunks lie in a
+folder `building-...` or `checking-...` that names the recordings it is for, and the index is what
+is written last.
 Threads do it: libsndfile and soxr let go of Python's lock, so two threads take half the time.
 """
 
@@ -18,7 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -40,6 +42,8 @@ class Waveforms(Protocol):
     recordings: list[Recording]
     lengths: np.ndarray
     """(R,) int64: samples of each recording at 16 kHz."""
+    skipped: list[tuple[Path, str]]
+    """Files that are left out as they cannot be decoded, and why."""
 
     def __len__(self) -> int:
         """R, how many recordings there are."""
@@ -64,11 +68,12 @@ class WaveformStore:
         self.recordings = [recordings[i] for i in index["kept"]]
         self.lengths = np.asarray(index["lengths"], dtype=np.int64)  # (R,)
         self.offsets = np.asarray(index["offsets"], dtype=np.int64)  # (R,)
-        self.skipped = [(Path(path), reason) for path, reason in index["skipped"]]
+        self.skipped = _skipped(index)
         self._all = recordings
         path = folder / "samples.int16"
         self._total = int(index["samples"])
-        if not path.exists() or path.stat().st_size != 2 * self._total:
+        # A total of 0: the recordings were checked and not packed.
+        if not self._total or not path.exists() or path.stat().st_size != 2 * self._total:
             raise CorpusError(f"{path}: is missing or cut off; delete {folder} and pack again")
         self._samples = np.memmap(path, dtype=np.int16, mode="r")  # (total,)
 
@@ -100,8 +105,11 @@ class WaveformStore:
 class DirectStore:
     """Crops decoded from the files of a corpus each time; nothing is stored."""
 
-    def __init__(self, recordings: Sequence[Recording]) -> None:
+    def __init__(
+        self, recordings: Sequence[Recording], skipped: Sequence[tuple[Path, str]] = ()
+    ) -> None:
         self.recordings = list(recordings)
+        self.skipped = list(skipped)
         seconds = np.array([recording.seconds for recording in recordings])
         # Half a sample at 192 kHz of tolerance: seconds are a whole number of samples, divided.
         self.lengths = np.floor(seconds * SAMPLE_RATE + 0.04).astype(np.int64)  # (R,)
@@ -148,34 +156,86 @@ def pack(
         CorpusError: if none of the recordings can be read or the folder cannot be written to.
     """
     folder = Path(folder)
-    with suppress(CorpusError):
+
+    def opened() -> WaveformStore:
         return WaveformStore(folder, recordings)
+
+    return _opened_or_decoded(opened, recordings, folder, "building", threads, progress)
+
+
+def check(
+    recordings: Sequence[Recording],
+    folder: str | os.PathLike[str],
+    *,
+    threads: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> DirectStore:
+    """Decode `recordings` once to find those that cannot be, unless `folder` knows it already.
+
+    Takes as long as `pack` does and no room. May be called by many processes at once.
+
+    Args:
+        recordings: what to check; files that cannot be decoded are left out and in `skipped`.
+        folder: where to write down which; no samples are stored there.
+        threads: decoders at a time; one per core when None.
+        progress: called with the number of recordings done and of all.
+
+    Raises:
+        CorpusError: if none of the recordings can be read or the folder cannot be written to.
+    """
+    folder = Path(folder)
+
+    def opened() -> DirectStore:
+        index = _read_index(folder / "index.json", _fingerprint(recordings))
+        return DirectStore([recordings[i] for i in index["kept"]], _skipped(index))
+
+    return _opened_or_decoded(opened, recordings, folder, "checking", threads, progress)
+
+
+Store = TypeVar("Store", WaveformStore, DirectStore)
+
+
+def _opened_or_decoded(
+    opened: Callable[[], Store],
+    recordings: Sequence[Recording],
+    folder: Path,
+    doing: Literal["building", "checking"],
+    threads: int | None,
+    progress: Callable[[int, int], None] | None,
+) -> Store:
+    """What is in `folder` already, or is after one process has decoded the recordings."""
+    with suppress(CorpusError):
+        return opened()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with _locked(folder / "lock"):
             with suppress(CorpusError):  # another process may have made it in the meantime
-                return WaveformStore(folder, recordings)
-            _build(recordings, folder, threads or os.cpu_count() or 1, progress)
-            return WaveformStore(folder, recordings)
+                return opened()
+            _decode(recordings, folder, doing, threads or os.cpu_count() or 1, progress)
+            return opened()
     except OSError as error:
         raise CorpusError(
             f"{folder}: cannot be written ({error.strerror}); choose a writable folder with room"
         ) from None
 
 
-def _build(
+def _decode(
     recordings: Sequence[Recording],
     folder: Path,
+    doing: Literal["building", "checking"],
     threads: int,
     progress: Callable[[int, int], None] | None,
 ) -> None:
+    """Decode all recordings, and write the index: with their samples when `building` a pack."""
     fingerprint = _fingerprint(recordings)
-    building = folder / f"building-{fingerprint[:16]}"
-    for other in folder.glob("building-*"):
+    building = folder / f"{doing}-{fingerprint[:16]}"
+    for other in (*folder.glob("building-*"), *folder.glob("checking-*")):
         if other != building:
             shutil.rmtree(other)
     building.mkdir(exist_ok=True)
     room = [int(np.ceil(r.seconds * SAMPLE_RATE)) + 1 for r in recordings]
+    if doing == "checking":
+        room = [0 for _ in recordings]  # they are decoded as ever, and none of it is kept
     offsets = np.cumsum([0, *room])  # (R + 1,)
     with (building / "samples.int16").open("ab") as file:
         file.truncate(2 * int(offsets[-1]))
@@ -197,7 +257,7 @@ def _build(
         pool.shutdown(cancel_futures=True)
     if not kept:
         reason = skipped[0][1] if skipped else "there are none"
-        raise CorpusError(f"{folder}: no recording to pack; the first trouble is {reason}")
+        raise CorpusError(f"{folder}: no recording to keep; the first trouble is {reason}")
 
     # Index away, samples in, index in: whenever this stops, no index speaks of other samples.
     index = folder / "index.json"
@@ -242,6 +302,11 @@ def _decode_chunk(
     with replacing(done) as temporary:
         temporary.write_text(json.dumps(result), encoding="utf-8")
     return result
+
+
+def _skipped(index: dict[str, Any]) -> list[tuple[Path, str]]:
+    """What an index says of the files that are left out."""
+    return [(Path(path), reason) for path, reason in index["skipped"]]
 
 
 def _fingerprint(recordings: Sequence[Recording]) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from audiolm.audio.files import replacing
@@ -117,7 +118,7 @@ class TokenWriter:
         try:
             with replacing(self._paths[shard]) as temporary:
                 save_file(tensors, temporary, metadata={"key": self._key})
-        except OSError as error:
+        except (OSError, SafetensorError) as error:
             raise _unwritable(self.folder, error) from None
 
     def finish(self) -> bool:
@@ -154,10 +155,9 @@ class TokenWriter:
         return total
 
 
-def _unwritable(folder: Path, error: OSError) -> CorpusError:
-    return CorpusError(
-        f"{folder}: cannot be written ({error.strerror}); choose a writable folder with room"
-    )
+def _unwritable(folder: Path, error: OSError | SafetensorError) -> CorpusError:
+    reason = getattr(error, "strerror", None) or error
+    return CorpusError(f"{folder}: cannot be written ({reason}); make room, or permit it")
 
 
 def _given(ids: Sequence[np.ndarray] | None, what: str, members: range) -> list[np.ndarray]:

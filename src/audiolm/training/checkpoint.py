@@ -81,7 +81,8 @@ def save_checkpoint(path: Path, state: TrainingState) -> None:
         with replacing(path) as draft:
             torch.save(content, draft)
     except (OSError, RuntimeError) as error:
-        full = getattr(error, "errno", None) == errno.ENOSPC or "PytorchStreamWriter" in str(error)
+        # Torch's writer tells of bytes that did not arrive, not why: there was no room for them.
+        full = isinstance(error, RuntimeError) or error.errno in (errno.ENOSPC, errno.EDQUOT)
         cause = "the disk is full" if full else str(error)
         raise TrainingError(
             f"{path}: checkpoint not written, {cause}; the one before it is kept: "

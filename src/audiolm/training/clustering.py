@@ -104,8 +104,8 @@ def cluster(
     alarms = []
     if used < 0.5 * config.clusters:
         alarms.append(
-            f"only {used} of {config.clusters} semantic ids are used: train w2v_bert longer, "
-            "or lower training.clustering.clusters"
+            f"only {used} of {config.clusters} semantic ids are used: train the network longer, "
+            "or lower clusters"
         )
     tokenizer = W2vBertTokenizer.from_network(network, config.layer, mean, std, result.centroids)
     figures = {

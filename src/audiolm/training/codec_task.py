@@ -46,6 +46,9 @@ class CodecTraining(Configuration):
     """Progress at which the discriminators start, the spectrum being learnt; 1 leaves them out."""
     discriminators: DiscriminatorConfig = DiscriminatorConfig()
     """The opponents."""
+    decoder_only: bool = False
+    """Leave the encoder and the codebooks as they are (`--from` says whose), so that codes keep
+    their meaning."""
 
 
 class CodecTask:
@@ -61,7 +64,10 @@ class CodecTask:
         self.train = train
         self.held_out = held_out
         self.mel_loss = MelLoss(training.mel).to(train.device)
-        self.networks = nn.ModuleDict({"codec": build_codec(config)})
+        codec = build_codec(config)
+        if training.decoder_only:
+            codec.keep_codes()
+        self.networks = nn.ModuleDict({"codec": codec})
         if training.adversarial_from < 1:
             self.networks["discriminators"] = Discriminators(training.discriminators)
         self._pair: tuple[Tensor, Tensor] | None = None

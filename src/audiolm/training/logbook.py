@@ -2,8 +2,10 @@
 
 import json
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -27,10 +29,12 @@ class Logbook:
         self._bar: Any = None
         if writes:
             folder.mkdir(parents=True, exist_ok=True)
+            _cut_to_whole_lines(folder / "log.jsonl")
             self._file = (folder / "log.jsonl").open("a", encoding="utf-8")
             self._board = _open_tensorboard(folder)
 
     def __enter__(self) -> Self:
+        self._excepthook, threading.excepthook = threading.excepthook, _say_nothing_of_the_disk
         self._bar = tqdm(
             total=100.0,
             desc=self.name,
@@ -47,10 +51,11 @@ class Logbook:
         trace: TracebackType | None,
     ) -> None:
         self._bar.close()
-        if self._file:
-            self._file.close()
-        if self._board:
-            self._board.close()
+        for log in (self._file, self._board):
+            if log:
+                with suppress(OSError):  # a full disk, which whoever wrote last was told of
+                    log.close()
+        threading.excepthook = self._excepthook
 
     def show(self, progress: float, step: int, figures: Mapping[str, float]) -> None:
         """Move the progress bar."""
@@ -109,6 +114,19 @@ class ShareBar:
 
     def __exit__(self, *_: object) -> None:
         self._bar.close()
+
+
+def _cut_to_whole_lines(path: Path) -> None:
+    """Take away what a kill or a full disk has left of a last line."""
+    if path.exists():
+        with path.open("r+b") as file:
+            file.truncate(file.read().rfind(b"\n") + 1)
+
+
+def _say_nothing_of_the_disk(trouble: threading.ExceptHookArgs) -> None:
+    """TensorBoard's thread raises what it cannot write once more in ours, which can handle it."""
+    if not issubclass(trouble.exc_type, OSError):
+        threading.__excepthook__(trouble)
 
 
 def _open_tensorboard(folder: Path) -> Any:

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from audiolm.codec import CodecConfig
 from audiolm.configuration import Configuration, override, parse
 from audiolm.errors import ConfigurationError
+from audiolm.part import Dtype
 from audiolm.semantic.w2v_bert import W2vBertConfig
 from audiolm.stages.stage import StageConfig
 from audiolm.training.clustering import ClusteringConfig
@@ -20,7 +21,16 @@ from audiolm.training.tokenizing import TokenizingConfig
 from audiolm.training.w2v_bert_task import W2vBertTraining
 
 StepName = Literal[
-    "codec", "w2v_bert", "clustering", "tokens", "semantic", "coarse", "fine", "acoustic_only"
+    "codec",
+    "w2v_bert",
+    "clustering",
+    "second_round",
+    "second_clustering",
+    "tokens",
+    "semantic",
+    "coarse",
+    "fine",
+    "acoustic_only",
 ]
 """The steps of the recipe."""
 
@@ -48,6 +58,10 @@ class StepsConfig(Configuration):
     """The network whose activations become semantic tokens."""
     clustering: ClusteringConfig = ClusteringConfig()
     """Its layer, clustered."""
+    second_round: W2vBertTraining = W2vBertTraining()
+    """The second round of the network, which learns to name the first clusters."""
+    second_clustering: ClusteringConfig = ClusteringConfig()
+    """The second round's layer, clustered."""
     tokens: TokenizingConfig = TokenizingConfig()
     """The corpus as tokens."""
     stages: dict[str, StageTraining] = Field(default_factory=dict)
@@ -65,6 +79,9 @@ class Preset(Configuration):
     """The codec's network."""
     w2v_bert: W2vBertConfig
     """The semantic tokenizer's network, before clustering."""
+    second_round: W2vBertConfig | None = None
+    """The network of a second round, whose targets are the clusters of the first (as in HuBERT);
+    its Conformer starts from the first round's."""
     stages: dict[str, StageConfig]
     """The stages' layouts and Transformers, by name."""
     training: StepsConfig = StepsConfig()
@@ -73,19 +90,23 @@ class Preset(Configuration):
     """The steps that `audiolm train` takes."""
     shares: dict[StepName, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
     """How `--minutes` is divided among the steps; only the ratios count."""
+    storage: Dtype = "float16"
+    """How the weights are stored, and so what they are from then on: tokens are made with these."""
     seed: int = Field(default=0, ge=0)
     """Of everything random in training."""
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
         """The ids that one part makes are those that another reads."""
-        quantizer, clusters = self.codec.quantizer, self.training.clustering.clusters
+        quantizer = self.codec.quantizer
+        last = "second_clustering" if "second_clustering" in self.recipe else "clustering"
+        clusters = getattr(self.training, last).clusters
         for name, stage in self.stages.items():
             layout = stage.layout
             if layout.kind in ("semantic", "coarse") and layout.clusters != clusters:
                 raise ValueError(
                     f"stages.{name}.layout.clusters is {layout.clusters}, but "
-                    f"training.clustering.clusters is {clusters}; make them equal"
+                    f"training.{last}.clusters is {clusters}; make them equal"
                 )
             if layout.kind != "semantic" and layout.codebook_size != quantizer.codebook_size:
                 raise ValueError(
@@ -97,12 +118,42 @@ class Preset(Configuration):
                     f"stages.{name}.layout.levels is {layout.levels}, but "
                     f"codec.quantizer.levels is {quantizer.levels}; make them equal"
                 )
-        if self.training.clustering.layer > self.w2v_bert.conformer.layers:
-            raise ValueError(
-                f"training.clustering.layer is {self.training.clustering.layer}, but w2v_bert has "
-                f"{self.w2v_bert.conformer.layers} layers; choose one of them"
-            )
+        rounds = {"clustering": ("w2v_bert", self.w2v_bert)}
+        if self.second_round is not None:
+            rounds["second_clustering"] = ("second_round", self.second_round)
+            named, first = self.second_round.external_targets, self.training.clustering.clusters
+            if named != first:
+                raise ValueError(
+                    f"second_round.external_targets is {named}, but training.clustering.clusters "
+                    f"is {first}; make them equal"
+                )
+            self._second_round_can_start()
+        for step, (network, config) in rounds.items():
+            layer, layers = getattr(self.training, step).layer, config.conformer.layers
+            if layer > layers:
+                raise ValueError(
+                    f"training.{step}.layer is {layer}, but {network} has {layers} layers; "
+                    "choose one of them"
+                )
         return self
+
+    def _second_round_can_start(self) -> None:
+        """The second round's Conformer takes over the clustered layers of the first one's."""
+        assert self.second_round is not None
+        first, second = self.w2v_bert.conformer, self.second_round.conformer
+        layer = self.training.clustering.layer
+        if second.layers < layer:
+            raise ValueError(
+                f"second_round.conformer.layers is {second.layers}, but training.clustering.layer "
+                f"is {layer}, and those it starts from; raise it"
+            )
+        ours, theirs = second.model_dump(), first.model_dump()
+        for key in ours.keys() - {"layers", "dropout"}:
+            if ours[key] != theirs[key]:
+                raise ValueError(
+                    f"second_round.conformer.{key} is {ours[key]}, but w2v_bert.conformer.{key} "
+                    f"is {theirs[key]}; make them equal"
+                )
 
 
 class Drawn(Configuration):
@@ -126,6 +177,8 @@ def step_settings(preset: Preset, name: StepName) -> dict[str, Configuration]:
         "codec": (preset.codec, training.codec),
         "w2v_bert": (preset.w2v_bert, training.w2v_bert),
         "clustering": (None, training.clustering),
+        "second_round": (preset.second_round, training.second_round),
+        "second_clustering": (None, training.second_clustering),
         "tokens": (None, training.tokens),
     }
     network, how = steps.get(name, (preset.stages.get(name), training.stages.get(name)))

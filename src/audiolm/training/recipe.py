@@ -1,14 +1,18 @@
 """From a folder of recordings to a model: the steps in order, each resumable, each done once.
 
-    codec ─┐
-           ├─► tokens ─► semantic, coarse, fine (and acoustic_only where a preset asks for it)
+    codec ──────────────────┐
+                            ├─► tokens ─► semantic, coarse, fine, acoustic_only
     w2v_bert ─► clustering ─┘
+
+A preset may have a second round between clustering and tokens: w2v-BERT goes on to name the first
+clusters, and is clustered again.
 
 The model folder receives each part as it is finished. Its `training/` folder holds what training
 needs to go on: the resolved preset, packed recordings, checkpoints, logs, tokens. It can be deleted
 when the model is done.
 """
 
+import errno
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -32,17 +36,31 @@ from audiolm.training.workshop import Request, Workshop, made_by
 
 __all__ = ["Request", "train_model"]
 
-UNTIMED = ("clustering", "tokens")
+UNTIMED = ("clustering", "second_clustering", "tokens")
 """Steps that take the time they need."""
+SECOND = ("second_round", "second_clustering")
+"""Steps for which a preset must have a second round."""
 
 
 def train_model(request: Request) -> dict[str, Any]:
     """Take the steps that are not done yet; returns what each came to.
 
     Raises:
-        AudioLMError: for recordings, settings or a model folder that cannot be used.
+        AudioLMError: for recordings, settings or a model folder that cannot be used; a full disk.
         KeyboardInterrupt: after a checkpoint was written; the same command goes on from there.
     """
+    try:
+        return _train_model(request)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise TrainingError(
+            f"{request.out}: the disk is full; what is there is kept: make room and give the same "
+            "command again"
+        ) from error
+
+
+def _train_model(request: Request) -> dict[str, Any]:
     steps = _chosen_steps(request)
     minutes = {name: _minutes(request, name, steps) for name in steps}
     workshop = Workshop(request)
@@ -50,6 +68,7 @@ def train_model(request: Request) -> dict[str, Any]:
     if request.restart:
         _set_aside(workshop, steps)
     figures = {name: _take(workshop, name, minutes[name]) for name in steps}
+    workshop.copy_stages()
     distributed.leave(workshop.world)
     return {"model": str(request.out), "steps": figures}
 
@@ -60,6 +79,11 @@ def _chosen_steps(request: Request) -> list[StepName]:
         raise ConfigurationError(f"--only {unknown[0]}: not a step; use some of {', '.join(STEPS)}")
     chosen = [name for name in STEPS if name in (request.only or request.preset.recipe)]
     for name in chosen:
+        if name in SECOND and request.preset.second_round is None:
+            raise ConfigurationError(
+                f"second_round: not in preset {request.preset.name}; add it, or choose other "
+                "steps with --only"
+            )
         if is_stage(name) and name not in request.preset.stages:
             raise ConfigurationError(
                 f"stages.{name}: not in preset {request.preset.name}; add it, or choose other "
@@ -95,18 +119,17 @@ def _take(workshop: Workshop, name: StepName, minutes: float | None) -> dict[str
     folder, settings = StepFolder(workshop.folder / name), step_settings(preset, name)
     folder.refuse_other(settings, step_keys(name))
     inputs, done = workshop.inputs(name), folder.done()
-    if done is not None:
-        if done.inputs != inputs:
-            raise TrainingError(
-                f"{folder.path}: was made from other parts than are there now; "
-                f"give --only {name} --restart to make it anew"
-            )
-        if not _wants_more(preset, name, minutes, done):
-            workshop.say(f"{name}: done already ({done.seconds:.0f} s); --restart trains anew")
-            return done.figures
+    if folder.begun_on() not in (None, inputs):
+        raise TrainingError(
+            f"{folder.path}: was made from other parts than are there now; "
+            f"give --only {name} --restart to make it anew"
+        )
+    if done is not None and not _wants_more(preset, name, minutes, done):
+        workshop.say(f"{name}: done already ({done.seconds:.0f} s); --restart trains anew")
+        return done.figures
     distributed.wait(world)
     if world.writes:
-        folder.begin(settings)
+        folder.begin(settings, inputs)
     # Each step begins with random numbers of its own: it depends on no step taken before it.
     key = np.random.SeedSequence((preset.seed, STEPS.index(name), world.rank))
     torch.manual_seed(int(key.generate_state(1, np.uint64)[0]))
@@ -115,6 +138,8 @@ def _take(workshop: Workshop, name: StepName, minutes: float | None) -> dict[str
         "codec": workshop.codec,
         "w2v_bert": workshop.w2v_bert,
         "clustering": workshop.clustering,
+        "second_round": workshop.second_round,
+        "second_clustering": workshop.second_clustering,
         "tokens": workshop.tokens,
     }.get(name, lambda place: workshop.stage(name, place))
     figures = method(folder.path)
@@ -131,6 +156,7 @@ def _wants_more(preset: Preset, name: StepName, minutes: float | None, done: Don
     budgets |= {
         "codec": training.codec.optimization,
         "w2v_bert": training.w2v_bert.optimization,
+        "second_round": training.second_round.optimization,
     }
     if name not in budgets:
         return False

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from audiolm.data.batches import CropSampler, Draw, length_batches, resident_batch, waveform_batch
 from audiolm.data.corpus import Corpus
-from audiolm.data.store import DirectStore, Waveforms, WaveformStore, pack
+from audiolm.data.store import Waveforms, WaveformStore, check, pack
 from audiolm.shapes import SAMPLE_RATE, Lengths, Waveform
 from audiolm.training.distributed import World
 
@@ -35,16 +35,19 @@ class Recordings:
     def open(
         cls,
         corpus: Corpus,
-        folder: Path | None,
+        folder: Path,
         device: torch.device,
         world: World,
         seed: int,
         *,
+        packed: bool = True,
         quiet: bool,
     ) -> "Recordings":
-        """Pack a corpus into `folder`, or read it from its files where `folder` is None."""
-        if folder is None:
-            return cls(DirectStore(corpus.recordings), device, world, seed)
+        """Decode a corpus once: into `folder`, or only to see that its files can be read from.
+
+        Raises:
+            CorpusError: if no recording can be decoded, or the folder cannot be written to.
+        """
         disable = True if quiet else None  # None: where stderr is no terminal
         with tqdm(desc="recordings", file=sys.stderr, disable=disable, unit="file") as bar:
 
@@ -53,7 +56,8 @@ class Recordings:
                 bar.n = done
                 bar.refresh()
 
-            return cls(pack(corpus.recordings, folder, progress=show), device, world, seed)
+            decode = pack if packed else check
+            return cls(decode(corpus.recordings, folder, progress=show), device, world, seed)
 
     def __len__(self) -> int:
         return len(self.store)
@@ -73,23 +77,23 @@ class Recordings:
             lengths = [self.store.length(i) for i in range(len(self))]
             sampler = CropSampler(lengths, crop, batch_size, self.seed, rank, self.world.size)
             self._samplers[crop, batch_size, rank] = sampler
-        return self._crops(sampler.draw(step), crop)
+        return self.crops(sampler.draw(step), crop)
 
     def fixed_batch(self, seconds: float, count: int) -> tuple[Waveform, Lengths]:
         """The same crops every time, spread over all recordings."""
         crop = round(seconds * SAMPLE_RATE)
-        chosen = (
-            [i * len(self) // count for i in range(count)]
-            if len(self) > count
-            else range(len(self))
-        )
-        draws = [(i, max(0, self.store.length(i) - crop) // 2) for i in chosen]
-        return self._crops(draws, crop)
+        draws = [(i, max(0, self.store.length(i) - crop) // 2) for i in self.spread(count)]
+        return self.crops(draws, crop)
+
+    def spread(self, count: int) -> list[int]:
+        """Indices of so many recordings at equal distances; of all where there are no more."""
+        count = min(count, len(self))
+        return [i * len(self) // count for i in range(count)]
 
     def whole(self, indices: Sequence[int]) -> tuple[Waveform, Lengths]:
         """Whole recordings, padded to the longest."""
         longest = max(self.store.length(i) for i in indices)
-        return self._crops([(i, 0) for i in indices], longest)
+        return self.crops([(i, 0) for i in indices], longest)
 
     def by_length(
         self, seconds: float, among: Sequence[int] | None = None, hours: float | None = None
@@ -110,7 +114,8 @@ class Recordings:
         groups = length_batches(lengths, round(seconds * SAMPLE_RATE))
         return [[chosen[k] for k in group] for group in groups]
 
-    def _crops(self, draws: Sequence[Draw], crop: int) -> tuple[Waveform, Lengths]:
+    def crops(self, draws: Sequence[Draw], crop: int) -> tuple[Waveform, Lengths]:
+        """Stretches of `crop` samples from recording and first sample, zeros behind an end."""
         if self._resident is not None and isinstance(self.store, WaveformStore):
             return resident_batch(self._resident, self.store, draws, crop)
         waveform, lengths = waveform_batch(self.store, draws, crop)

@@ -1,6 +1,6 @@
 """What one step of the recipe leaves on disk: its settings, its state, and whether it is done.
 
-settings.json    what the step was begun with; going on with other settings is refused
+settings.json    what the step was begun with: going on with other settings or inputs is refused
 checkpoint.pt, log.jsonl, shards of tokens: whatever the step keeps to go on from
 done.json        inputs, figures, time and maker; there when the step is finished
 """
@@ -71,7 +71,9 @@ class StepFolder:
         for group in settings.keys() & begun_with.keys():
             now = settings[group]
             before = _completed(type(now), begun_with[group])
-            changed = _difference(_flat(before, keys[group]), _flat(_plain(now), keys[group]))
+            changed = _difference(
+                flat_settings(before, keys[group]), flat_settings(_plain(now), keys[group])
+            )
             if changed is not None:
                 key, was, is_now = changed
                 raise ConfigurationError(
@@ -80,11 +82,24 @@ class StepFolder:
                     "another --out"
                 )
 
-    def begin(self, settings: Mapping[str, Configuration]) -> None:
-        """Write down the settings; the step is not done until `finish`."""
-        (self.path / "done.json").unlink(missing_ok=True)
+    def begun_on(self) -> dict[str, str] | None:
+        """Fingerprints of what the step stands on; None where it was not begun, or does not say."""
+        done = self.done()
+        if done is not None:
+            return done.inputs
+        try:
+            content = json.loads((self.path / "settings.json").read_text("utf-8"))
+        except FileNotFoundError:
+            return None
+        inputs: dict[str, str] | None = content.get("inputs")
+        return inputs
+
+    def begin(self, settings: Mapping[str, Configuration], inputs: Mapping[str, str]) -> None:
+        """Write down settings and inputs; the step is not done until `finish`."""
         content = {group: _plain(value) for group, value in settings.items()}
+        content["inputs"] = dict(inputs)
         write_text(self.path / "settings.json", json.dumps(content, indent=1))
+        (self.path / "done.json").unlink(missing_ok=True)
 
     def done(self) -> Done | None:
         """What the step came to, if it is finished."""
@@ -126,9 +141,9 @@ def _difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str,
     return None
 
 
-def _flat(data: Any, key: str) -> dict[str, Any]:
-    """Nested settings as dotted keys below `key`."""
+def flat_settings(data: Any, key: str) -> dict[str, Any]:
+    """Nested settings as dotted keys below `key`, which may be empty."""
     if not isinstance(data, dict):
         return {key: data}
-    parts = (_flat(value, f"{key}.{name}".lstrip(".")) for name, value in data.items())
+    parts = (flat_settings(value, f"{key}.{name}".lstrip(".")) for name, value in data.items())
     return {name: value for part in parts for name, value in part.items()}

@@ -6,13 +6,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from pydantic import Field
+from torch import Tensor
 
 from audiolm.codec import Codec
 from audiolm.configuration import Configuration
 from audiolm.data.token_writer import TokenWriter
 from audiolm.data.tokens import TokenFormat, TokenStore
 from audiolm.semantic import SemanticTokenizer
-from audiolm.shapes import CODEC_HOP, SAMPLE_RATE, SEMANTIC_HOP
+from audiolm.shapes import CODEC_HOP, SAMPLE_RATE, SEMANTIC_HOP, Codes, Lengths, Waveform
 from audiolm.training.distributed import World, wait
 from audiolm.training.recordings import Recordings
 
@@ -27,7 +28,7 @@ class TokenizingConfig(Configuration):
 
 
 def tokenize_corpus(
-    codec: Codec,
+    codec: Codec | None,
     tokenizer: SemanticTokenizer,
     recordings: Recordings,
     folder: Path,
@@ -35,20 +36,26 @@ def tokenize_corpus(
     world: World,
     progress: Callable[[float], None],
 ) -> TokenStore:
-    """Write the tokens that are still missing in `folder`, and open it.
+    """Write the tokens that are still missing in `folder`, and open it; without a codec no codes.
 
     Raises:
         CorpusError: when the folder holds tokens that other parts made, or cannot be written.
     """
-    codec, tokenizer = codec.eval(), tokenizer.eval()
+    tokenizer = tokenizer.eval()
     made_by = TokenFormat(
-        codec_fingerprint=codec.fingerprint(),
         semantic_fingerprint=tokenizer.fingerprint(),
-        levels=codec.levels,
-        codebook_size=codec.codebook_size,
         clusters=tokenizer.clusters,
         shard_size=config.shard_size,
     )
+    if codec is not None:
+        codec = codec.eval()
+        made_by = made_by.model_copy(
+            update={
+                "codec_fingerprint": codec.fingerprint(),
+                "levels": codec.levels,
+                "codebook_size": codec.codebook_size,
+            }
+        )
     writer = TokenWriter(folder, recordings.store.recordings, made_by, world.rank, world.size)
     missing = writer.missing()
     for done, shard in enumerate(missing):
@@ -56,10 +63,17 @@ def tokenize_corpus(
         semantic: dict[int, np.ndarray] = {}
         codes: dict[int, np.ndarray] = {}
         for indices in recordings.by_length(config.batch_seconds, among=members):
-            tokens = _tokens(codec, tokenizer, recordings, indices, config.batch_seconds)
-            for index, ids, frames in tokens:
-                semantic[index], codes[index] = ids, frames
-        writer.write(shard, [semantic[i] for i in members], [codes[i] for i in members])
+            waveform, lengths = recordings.whole(indices)  # (B, T), (B,)
+            ids = tokenizer.encode(waveform, lengths)  # (B, S)
+            semantic |= _rows(indices, ids, lengths, SEMANTIC_HOP)
+            if codec is not None:
+                frames = _encode(codec, waveform, config.batch_seconds)  # (B, Q, F)
+                codes |= _rows(indices, frames, lengths, CODEC_HOP)
+        writer.write(
+            shard,
+            [semantic[i] for i in members],
+            None if codec is None else [codes[i] for i in members],
+        )
         progress((done + 1) / len(missing))
     wait(world)
     if world.writes:
@@ -69,30 +83,25 @@ def tokenize_corpus(
 
 
 @torch.inference_mode()
-def _tokens(
-    codec: Codec,
-    tokenizer: SemanticTokenizer,
-    recordings: Recordings,
-    indices: Sequence[int],
-    seconds: float,
-) -> list[tuple[int, np.ndarray, np.ndarray]]:
-    """Index, semantic ids (S,) and codes (Q, F) of each of a batch of whole recordings.
+def _encode(codec: Codec, waveform: Waveform, seconds: float) -> Codes:
+    """Codes (B, Q, F) of a batch of whole recordings (B, T).
 
     Of a recording longer than `seconds` the codec hears that much at a time: an hour takes no more
     memory than minutes. (The tokenizer has windows of its own.)
     """
-    waveform, lengths = recordings.whole(indices)  # (B, T), (B,)
-    semantic = tokenizer.encode(waveform, lengths).cpu().numpy()  # (B, S)
     most = round(seconds * SAMPLE_RATE)
     if waveform.shape[1] <= most:
-        codes = codec.encode(waveform).cpu().numpy()  # (B, Q, F)
-    else:
-        stream = codec.encoder_stream()
-        chunks = [stream.push(chunk) for chunk in waveform.split(most, dim=1)]
-        codes = torch.cat([*chunks, stream.flush()], dim=2).cpu().numpy()
-    return [
-        (index, ids[: -(-length // SEMANTIC_HOP)], frames[:, : -(-length // CODEC_HOP)])
-        for index, ids, frames, length in zip(
-            indices, semantic, codes, lengths.tolist(), strict=True
-        )
-    ]
+        return codec.encode(waveform)
+    stream = codec.encoder_stream()
+    chunks = [stream.push(chunk) for chunk in waveform.split(most, dim=1)]
+    return torch.cat([*chunks, stream.flush()], dim=2)
+
+
+def _rows(
+    indices: Sequence[int], tokens: Tensor, lengths: Lengths, hop: int
+) -> dict[int, np.ndarray]:
+    """The tokens (B, ..., n) of each recording without those of the padding, by index."""
+    return {
+        index: row[..., : -(-length // hop)]
+        for index, row, length in zip(indices, tokens.cpu().numpy(), lengths.tolist(), strict=True)
+    }

@@ -1,6 +1,7 @@
 """Training the network whose activations become semantic tokens (w2v-BERT; paper, III-A)."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -11,10 +12,16 @@ from torch import Tensor, nn
 
 from audiolm.audio.augment import Augment, AugmentConfig
 from audiolm.configuration import Configuration
+from audiolm.data.batches import CropSampler, Draw, token_batch
+from audiolm.data.tokens import TokenStore
 from audiolm.semantic.w2v_bert import W2vBert, W2vBertConfig, W2vBertLoss
+from audiolm.shapes import SAMPLE_RATE, SEMANTIC_HOP, Lengths, SemanticIds, Waveform
 from audiolm.training.optimizer import OptimizationConfig
 from audiolm.training.recordings import Recordings
 from audiolm.training.task import Loss, Validation
+
+VALIDATED = 24
+"""Held-out crops that judge the network."""
 
 
 class W2vBertTraining(Configuration):
@@ -29,9 +36,17 @@ class W2vBertTraining(Configuration):
 
 
 class W2vBertTask:
-    """Contrastive and masked-prediction losses, together."""
+    """Contrastive and masked-prediction losses, together.
 
-    name = "w2v_bert"
+    Args:
+        config: the network.
+        training: how it is trained.
+        train: recordings to learn from.
+        held_out: recordings to judge by.
+        seed: of the crops and of their perturbation.
+        targets: in a second round, the first round's semantic ids of `train` and of `held_out`,
+            which masked prediction is to name (HuBERT; Hsu et al., 2021).
+    """
 
     def __init__(
         self,
@@ -40,43 +55,73 @@ class W2vBertTask:
         train: Recordings,
         held_out: Recordings,
         seed: int,
+        targets: tuple[TokenStore, TokenStore] | None = None,
     ) -> None:
+        self.name = "w2v_bert" if targets is None else "second_round"
         self.optimization = training.optimization
         self.training = training
         self.train = train
         self.held_out = held_out
         self.seed = seed
         self.augment = Augment(training.augment) if training.augment else None
-        self.networks = nn.ModuleDict({"w2v_bert": W2vBert(config)})
+        self.targets = targets[0] if targets else None
+        self.held_out_targets = targets[1] if targets else None
+        self.steps = max(1, round(training.crop_seconds * SAMPLE_RATE / SEMANTIC_HOP))
+        self._samplers: dict[int, CropSampler] = {}  # by rank; of a second round
+        self.network = W2vBert(config)
+        self.networks = nn.ModuleDict({"w2v_bert": self.network})
 
     def batch(self, step: int, rank: int) -> dict[str, Tensor]:
-        """Clean crops (B, T), the perturbed ones (B, T), and how many samples are real (B,)."""
-        size = self.optimization.batch_size
-        clean, lengths = self.train.batch(step, rank, size, self.training.crop_seconds)
+        """Clean crops (B, T), the perturbed ones (B, T), and how many samples are real (B,).
+
+        In a second round also their targets (B, S), -1 behind the end of a recording.
+        """
+        size, targets = self.optimization.batch_size, {}
+        if self.targets is None:
+            clean, lengths = self.train.batch(step, rank, size, self.training.crop_seconds)
+        else:
+            if rank not in self._samplers:
+                whole, world = self.targets.lengths(), self.train.world.size
+                self._samplers[rank] = CropSampler(whole, self.steps, size, self.seed, rank, world)
+            draws = self._samplers[rank].draw(step)
+            clean, lengths, targets["targets"] = self._with_targets(self.train, self.targets, draws)
         noisy = clean
         if self.augment is not None:
             generator = torch.Generator(clean.device)
             key = np.random.SeedSequence((self.seed, step, rank))  # the same in every version
             generator.manual_seed(int(key.generate_state(1, np.uint64)[0]))
             noisy = self.augment(clean, generator)
-        return {"clean": clean, "noisy": noisy, "lengths": lengths}
+        return {"clean": clean, "noisy": noisy, "lengths": lengths, **targets}
 
     def loss(self, network: str, batch: Any, progress: float) -> Loss:
         """Both losses; the progress anneals the quantizer's temperature."""
         result: W2vBertLoss = self.networks[network](
-            batch["clean"], batch["noisy"], batch["lengths"], progress=progress
+            batch["clean"],
+            batch["noisy"],
+            batch["lengths"],
+            progress=progress,
+            targets=batch.get("targets"),
         )
         return Loss(result.loss, _scalars(result))
 
     def validate(self, averaged: nn.Module) -> Validation:
         """The losses on clean held-out crops, with masks drawn alike each time."""
-        waveform, lengths = self.held_out.fixed_batch(self.training.crop_seconds, count=24)
-        result: W2vBertLoss = averaged(waveform, None, lengths, progress=1.0)
+        targets = None
+        if self.held_out_targets is None:
+            waveform, lengths = self.held_out.fixed_batch(self.training.crop_seconds, VALIDATED)
+        else:
+            whole = self.held_out_targets.lengths()
+            chosen = self.held_out.spread(VALIDATED)
+            draws = [(i, max(0, int(whole[i]) - self.steps) // 2) for i in chosen]
+            waveform, lengths, targets = self._with_targets(
+                self.held_out, self.held_out_targets, draws
+            )
+        result: W2vBertLoss = averaged(waveform, None, lengths, progress=1.0, targets=targets)
         figures = {name: float(value) for name, value in _scalars(result).items()}
         alarms = []
         assert isinstance(averaged, W2vBert)
         entries = averaged.config.quantizer.entries
-        if figures["perplexity"] < max(1.5, 0.02 * entries):
+        if targets is None and figures["perplexity"] < max(1.5, 0.02 * entries):
             alarms.append(
                 f"the quantizer uses few of its {entries} entries (perplexity "
                 f"{figures['perplexity']:.0f}): raise w2v_bert.diversity_weight"
@@ -86,6 +131,16 @@ class W2vBertTask:
     def export(self, averaged: nn.Module) -> None:
         """Nothing yet: the tokenizer is cut from this network once its layer is clustered."""
         return
+
+    def _with_targets(
+        self, recordings: Recordings, store: TokenStore, draws: Sequence[Draw]
+    ) -> tuple[Waveform, Lengths, SemanticIds]:
+        """Waveforms (B, T), lengths (B,) and ids (B, S) of crops drawn in semantic steps."""
+        samples = [(index, start * SEMANTIC_HOP) for index, start in draws]
+        waveform, lengths = recordings.crops(samples, self.steps * SEMANTIC_HOP)
+        targets = token_batch(store, draws, self.steps).semantic
+        assert targets is not None
+        return waveform, lengths, targets.to(waveform.device)
 
 
 def _scalars(result: W2vBertLoss) -> dict[str, Tensor | float]:

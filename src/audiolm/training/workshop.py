@@ -1,5 +1,6 @@
 """The steps of the recipe, each on its own: what it needs, what it makes, and where that lies."""
 
+import errno
 import json
 import subprocess
 import sys
@@ -18,17 +19,19 @@ from audiolm.data.corpus import Corpus, open_corpus, split_held_out
 from audiolm.data.tokens import TokenStore
 from audiolm.errors import ConfigurationError, CorpusError, TrainingError
 from audiolm.model_folder import MANIFEST, load_part, read_manifest, save_part
-from audiolm.part import Part, fingerprint
+from audiolm.part import Dtype, Part, fingerprint
 from audiolm.semantic import SemanticTokenizer
-from audiolm.semantic.w2v_bert import W2vBert
+from audiolm.semantic.tokenizer import W2vBertTokenizer
+from audiolm.semantic.w2v_bert import W2vBert, W2vBertConfig
 from audiolm.training import distributed
-from audiolm.training.clustering import cluster
+from audiolm.training.clustering import Clustering, ClusteringConfig, cluster
 from audiolm.training.codec_task import CodecTask, CodecTraining
 from audiolm.training.logbook import ShareBar
 from audiolm.training.loop import Outcome, train
 from audiolm.training.preset import Preset, StepName, step_keys, step_settings
 from audiolm.training.recordings import Recordings
 from audiolm.training.stage_task import StageTask, StageTraining
+from audiolm.training.start import start_conformer, start_from
 from audiolm.training.step_folder import StepFolder, write_text
 from audiolm.training.task import Task
 from audiolm.training.tokenizing import tokenize_corpus
@@ -50,6 +53,9 @@ class Request:
     """Time for all steps that are trained; None: each step's own."""
     only: Sequence[str] = ()
     """Steps to take; all of the recipe when empty."""
+    start: Path | None = None
+    """A model folder whose weights to start from, and whose parts to copy where no step makes them;
+    None: from nothing. A step that has a checkpoint goes on from that."""
     restart: bool = False
     """Forget what the chosen steps had learnt, and begin them again."""
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
@@ -64,6 +70,8 @@ class Workshop:
         self.preset = request.preset
         self.device = request.device
         self.folder = request.out / "training"
+        if request.start is not None:
+            read_manifest(request.start)  # what is no model is told before any work
         self.world = distributed.join(self.device)
         self.minutes: float | None = None
         """Time for the step that is taken; None: what the preset says."""
@@ -78,12 +86,17 @@ class Workshop:
         """Recordings → codec."""
         training = self.preset.training.codec
         train_on, judge_on = self.recordings()
+        if training.decoder_only and not (_resumes(folder) or self._to_start_from("codec")):
+            raise ConfigurationError(
+                "training.codec.decoder_only: needs a codec to go on from; give --from MODEL"
+            )
         task = CodecTask(
             self.preset.codec,
             self._within_budget("codec", training),
             train_on,
             judge_on,
         )
+        self._start(task, folder)
         return self._train(task, folder)
 
     def w2v_bert(self, folder: Path) -> dict[str, float]:
@@ -97,27 +110,78 @@ class Workshop:
             judge_on,
             self.preset.seed,
         )
+        self._start(task, folder)
         return self._train(task, folder)
 
     def clustering(self, folder: Path) -> dict[str, float]:
-        """The network's layer → semantic tokenizer."""
-        trained = StepFolder(self.folder / "w2v_bert")
-        trained.refuse_other(step_settings(self.preset, "w2v_bert"), step_keys("w2v_bert"))
-        if trained.done() is None:
-            self.say("clustering: w2v_bert is not finished; its last checkpoint is taken")
-        network = W2vBert(self.preset.w2v_bert)
-        network.load_state_dict(self._w2v_bert_weights())
-        with self._bar("clustering") as bar:
-            result = cluster(
-                network.to(self.device),
-                self.recordings()[0],
-                self.preset.training.clustering,
-                self.preset.seed,
-                bar,
-            )
-        self._keep("semantic", result.tokenizer)
-        self._report("clustering", result.figures, result.alarms)
+        """The network's layer → semantic tokenizer, which a second round's is to replace."""
+        config = self.preset.training.clustering
+        result = self._cluster("w2v_bert", self.preset.w2v_bert, config, folder)
+        second = StepFolder(self.folder / "second_clustering").done()
+        if second is None or "second_clustering" not in self.preset.recipe:
+            self._keep("semantic", result.tokenizer)
         return result.figures
+
+    def second_round(self, folder: Path) -> dict[str, float]:
+        """Recordings, first tokenizer → the network again, with that one's ids as targets."""
+        config, training = self.preset.second_round, self.preset.training.second_round
+        assert config is not None
+        first = self._first_tokenizer().to(self.device)
+        targets = []
+        for name, recordings in zip(("train", "held_out"), self.recordings(), strict=True):
+            place, settings = folder / "targets" / name, self.preset.training.tokens
+            with self._bar(f"targets {name}") as bar:
+                # Where all are there, this makes sure that they are of these recordings.
+                store = tokenize_corpus(None, first, recordings, place, settings, self.world, bar)
+            targets.append(store)
+        task = W2vBertTask(
+            config,
+            self._within_budget("second_round", training),
+            *self.recordings(),
+            self.preset.seed,
+            (targets[0], targets[1]),
+        )
+        start_conformer(task.network, first, f"second_round: {self.folder / 'clustering'}")
+        return self._train(task, folder)
+
+    def second_clustering(self, folder: Path) -> dict[str, float]:
+        """The second round's layer → semantic tokenizer."""
+        config, second = self.preset.training.second_clustering, self.preset.second_round
+        assert second is not None
+        result = self._cluster("second_round", second, config, folder)
+        self._keep("semantic", result.tokenizer)
+        return result.figures
+
+    def _cluster(
+        self, trained_by: StepName, network: W2vBertConfig, config: ClusteringConfig, folder: Path
+    ) -> Clustering:
+        """Make a tokenizer of a trained network, and keep it with the step for a second round."""
+        trained = StepFolder(self.folder / trained_by)
+        trained.refuse_other(step_settings(self.preset, trained_by), step_keys(trained_by))
+        if trained.done() is None:
+            self.say(f"{folder.name}: {trained_by} is not finished; its last checkpoint is taken")
+        built = W2vBert(network)
+        built.load_state_dict(self._w2v_bert_weights(trained_by))
+        with self._bar(folder.name) as bar:
+            result = cluster(
+                built.to(self.device), self.recordings()[0], config, self.preset.seed, bar
+            )
+        if self.world.writes:
+            save_part(folder, "semantic", result.tokenizer, dtype=self.preset.storage)
+        self._report(folder.name, result.figures, result.alarms)
+        return result
+
+    def _first_tokenizer(self) -> W2vBertTokenizer:
+        """The tokenizer that the first clustering made."""
+        folder = self.folder / "clustering"
+        if not (folder / MANIFEST).exists():
+            again = " --restart" if StepFolder(folder).done() else ""  # made by an earlier version
+            raise TrainingError(
+                f"{folder}: holds no tokenizer yet; give --only clustering{again} first"
+            )
+        part = load_part(folder, "semantic")
+        assert isinstance(part, W2vBertTokenizer)
+        return part
 
     def tokens(self, folder: Path) -> dict[str, float]:
         """Recordings, codec, tokenizer → tokens on disk."""
@@ -181,7 +245,24 @@ class Workshop:
             self.world.size,
             self.preset.seed,
         )
+        self._start(task, folder)
         return self._train(task, folder)
+
+    def copy_stages(self) -> None:
+        """Copy the stages of the model to start from that no step has made.
+
+        Only those that were trained on the codec and the tokenizer that are in the model folder.
+        """
+        start, out = self.request.start, self.request.out
+        if start is None or not (out / MANIFEST).exists():
+            return
+        here, given = read_manifest(out).parts, read_manifest(start).parts
+        prints = {"", *(here[name].fingerprint for name in ("codec", "semantic") if name in here)}
+        distributed.wait(self.world)  # all have read what is here, before one writes
+        for name, entry in given.items():
+            reads = {entry.config.get(f"{part}_fingerprint") for part in ("codec", "semantic")}
+            if name not in here and reads <= prints:
+                self._copy(name, start)
 
     # What the steps share.
 
@@ -190,7 +271,11 @@ class Workshop:
         if name in ("codec", "w2v_bert"):
             return {}
         if name == "clustering":
-            return {"w2v_bert": fingerprint({}, self._w2v_bert_weights())}
+            return {"w2v_bert": fingerprint({}, self._w2v_bert_weights("w2v_bert"))}
+        if name == "second_round":
+            return {"semantic": self._first_tokenizer().fingerprint()}
+        if name == "second_clustering":
+            return {"second_round": fingerprint({}, self._w2v_bert_weights("second_round"))}
         prints = {}
         if name != "semantic":
             prints["codec"] = self._codec().fingerprint()
@@ -215,10 +300,11 @@ class Workshop:
             train_on, judge_on = (
                 Recordings.open(
                     part,
-                    self.folder / "recordings" / name if data.pack else None,
+                    self.folder / "recordings" / name,
                     self.device,
                     self.world,
                     self.preset.seed,
+                    packed=data.pack,
                     quiet=self.request.quiet or not self.world.writes,
                 )
                 for name, part in zip(("train", "held_out"), parts, strict=True)
@@ -228,20 +314,33 @@ class Workshop:
                 [
                     reason
                     for part, opened in zip(parts, self._recordings, strict=True)
-                    for _, reason in [*part.skipped, *getattr(opened.store, "skipped", [])]
+                    for _, reason in [*part.skipped, *opened.store.skipped]
                 ]
             )
         return self._recordings
+
+    def _to_start_from(self, part: str) -> Path | None:
+        """The model that `--from` names, where it has this part."""
+        start = self.request.start
+        return start if start is not None and part in read_manifest(start).parts else None
+
+    def _start(self, task: Task, folder: Path) -> None:
+        """Take the first weights from the model that `--from` names, where it has them."""
+        part = _part_made_by(task.name)
+        start = self._to_start_from(part)
+        if start is not None and not _resumes(folder):
+            start_from(start, part, next(iter(task.networks.values())))
+            self.say(f"{task.name}: starts from the {part} of {start}")
 
     def _train(self, task: Task, folder: Path) -> dict[str, float]:
         outcome: Outcome = train(task, folder, self.device, self.world, quiet=self.request.quiet)
         part = task.export(outcome.averaged)
         if part is not None:
-            self._keep(f"stage_{task.name}" if task.name in self.preset.stages else task.name, part)
+            self._keep(_part_made_by(task.name), part.rounded(self.preset.storage))
         return outcome.figures | {"steps": outcome.step, "seconds": outcome.seconds}
 
-    def _keep(self, name: str, part: Part) -> None:
-        """Put a finished part into the model folder, rounded to what the file can hold."""
+    def _keep(self, name: str, part: Part, dtype: Dtype | None = None) -> None:
+        """Put a finished part into the model folder, stored as the preset says unless told."""
         if self.world.writes:
             about = {
                 "preset": self._preset_to_share(),
@@ -249,10 +348,25 @@ class Workshop:
                 "data": {
                     "folder": self.request.folder.resolve().name,
                     "recordings": self._data_summary(),
+                    **self._origin(),
                 },
             }
-            save_part(self.request.out, name, part.rounded().cpu(), about)
+            save_part(self.request.out, name, part, about, dtype or self.preset.storage)
         distributed.wait(self.world)
+
+    def _copy(self, name: str, start: Path) -> None:
+        """Copy a part of the model to start from, with the very numbers that its file holds."""
+        self._keep(name, load_part(start, name), "float32")  # in a smaller file where that is exact
+        self.say(f"{name}: copied from {start}")
+
+    def _origin(self) -> dict[str, str]:
+        """The model that this one started from, in this sitting or in one before."""
+        if self.request.start is not None:
+            return {"started_from": read_manifest(self.request.start).name}
+        if not (self.request.out / MANIFEST).exists():
+            return {}
+        told = read_manifest(self.request.out).data
+        return {key: told[key] for key in ("started_from",) if key in told}
 
     def _preset_to_share(self) -> dict[str, Any]:
         """The preset as a model folder tells it: folders by name, not where they lie here."""
@@ -281,17 +395,28 @@ class Workshop:
         return part
 
     def _part(self, name: str, steps: str) -> Part:
-        """A part that earlier steps have put into the model folder."""
+        """A part of the model folder; one that no step has made is that of the model to start from.
+
+        Raises:
+            TrainingError: when neither model has it.
+        """
         out = self.request.out
-        if not (out / MANIFEST).exists() or name not in read_manifest(out).parts:
-            raise TrainingError(f"{out}: there is no {name} in it yet; give --only {steps} first")
+        there = (out / MANIFEST).exists() and name in read_manifest(out).parts
+        # All go by what rank 0 sees: it may have written the part before another looks.
+        if not distributed.agree(float(there), self.world, self.device):
+            start = self._to_start_from(name)
+            if start is None:
+                raise TrainingError(
+                    f"{out}: there is no {name} in it yet; give --only {steps} first"
+                )
+            self._copy(name, start)
         return load_part(out, name)
 
-    def _w2v_bert_weights(self) -> dict[str, Tensor]:
+    def _w2v_bert_weights(self, trained_by: StepName) -> dict[str, Tensor]:
         """The averaged weights of the network under the semantic tokens."""
-        path = self.folder / "w2v_bert" / "checkpoint.pt"
+        path = self.folder / trained_by / "checkpoint.pt"
         if not path.exists():
-            raise TrainingError(f"{path}: is not there yet; give --only w2v_bert first")
+            raise TrainingError(f"{path}: is not there yet; give --only {trained_by} first")
         saved = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         weights: dict[str, Tensor] = saved["averaged"]
         return weights
@@ -318,6 +443,8 @@ class Workshop:
             resolved = self.preset.model_dump(mode="json")
             write_text(self.folder / "preset.json", json.dumps(resolved, indent=1))
         except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise  # another folder is not what helps
             raise TrainingError(
                 f"{out}: cannot be written ({error.strerror}); name another folder with --out"
             ) from None
@@ -349,6 +476,16 @@ class Workshop:
                 f"recordings: warning: {len(reasons)} files cannot be read and are left out, "
                 f"listed in {path}; the first: {reasons[0]}"
             )
+
+
+def _resumes(folder: Path) -> bool:
+    """Whether a step goes on from a checkpoint of its own."""
+    return (folder / "checkpoint.pt").exists()
+
+
+def _part_made_by(task: str) -> str:
+    """The part that comes of a training task, as the model folder calls it."""
+    return {"codec": "codec", "w2v_bert": "semantic"}.get(task, f"stage_{task}")
 
 
 def made_by() -> str:

@@ -1,0 +1,77 @@
+"""Training that starts from weights that are there already: a model's, or an earlier round's."""
+
+from pathlib import Path
+
+from torch import nn
+
+from audiolm.codec import Codec
+from audiolm.configuration import Configuration
+from audiolm.errors import ConfigurationError
+from audiolm.model_folder import load_part
+from audiolm.semantic.tokenizer import W2vBertTokenizer
+from audiolm.semantic.w2v_bert import W2vBert
+from audiolm.stages import Stage
+from audiolm.training.step_folder import flat_settings
+
+
+def start_from(folder: Path, part: str, network: nn.Module) -> None:
+    """Give a network that is to be trained the weights of a model's part.
+
+    An exported codec has no moving averages of its codebooks, so those stay as they are. A
+    tokenizer holds w2v-BERT up to the clustered layer; the layers behind it and what only training
+    needs begin anew.
+
+    Args:
+        folder: a model folder.
+        part: as the model folder calls it: codec, semantic, stage_coarse, ...
+        network: a codec, a `W2vBert` or a stage.
+
+    Raises:
+        ConfigurationError: when the part is built otherwise than the network.
+        ModelFolderError: when there is no such part, or it is damaged.
+    """
+    given = load_part(folder, part)
+    if isinstance(network, W2vBert):
+        assert isinstance(given, W2vBertTokenizer)
+        start_conformer(network, given, f"--from {folder}: {part}")
+        return
+    assert isinstance(network, Codec | Stage)
+    try:
+        network.load_state_dict(given.state_dict())
+    except RuntimeError:
+        raise _built_otherwise(f"--from {folder}: {part}", given.config, network.config) from None
+
+
+def start_conformer(network: W2vBert, tokenizer: W2vBertTokenizer, where: str) -> None:
+    """Give w2v-BERT the layers that a tokenizer has kept; its last layers begin anew.
+
+    Args:
+        network: changed in place.
+        tokenizer: of an earlier training.
+        where: what an error names first.
+
+    Raises:
+        ConfigurationError: when the layers are of other sizes, or the network has fewer of them.
+    """
+    kept, ours = tokenizer.conformer.config, network.conformer.config
+    if ours.layers < kept.layers:
+        raise _built_otherwise(where, kept, ours)
+    try:
+        network.conformer.load_state_dict(tokenizer.conformer.state_dict(), strict=False)
+    except RuntimeError:
+        more = kept.model_copy(update={"layers": ours.layers, "dropout": ours.dropout})
+        raise _built_otherwise(where, more, ours) from None
+
+
+def _built_otherwise(where: str, theirs: Configuration, ours: Configuration) -> ConfigurationError:
+    """Name every setting in which the two differ, those that are no matter of size included."""
+    there, here = (flat_settings(config.model_dump(mode="json"), "") for config in (theirs, ours))
+    keys = sorted(key for key in there.keys() | here.keys() if there.get(key) != here.get(key))
+    differ = ", ".join(
+        f"{key} {there.get(key)} (the preset: {here.get(key)})"
+        for key in keys
+        if not key.endswith(("_fingerprint", "semantic_rate"))
+    )
+    return ConfigurationError(
+        f"{where} is built otherwise: {differ}; give the preset it was trained with, or set these"
+    )

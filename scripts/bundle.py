@@ -7,6 +7,7 @@ models/NAME/MODEL_CARD.md, is written by hand.
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import audiolm
 from audiolm.model_folder import save_part
@@ -39,7 +40,7 @@ def main() -> None:
     parser.add_argument("name", choices=sorted(ABOUT), help="what the bundled model is called")
     arguments = parser.parse_args()
     lm = audiolm.load(arguments.run, device="cpu")
-    about = ABOUT[arguments.name]
+    about: dict[str, Any] = ABOUT[arguments.name]
     data = {**lm.info.data, **about["data"]}
     told = {**lm.info.model_dump(), **about, "data": data, "name": arguments.name}
     for name in sorted(lm.parts, key=ORDER.index):  # one by one: card and prompt stay as they are

@@ -16,7 +16,15 @@ def main() -> None:
 
     print("| step | minutes | updates | held-out recordings |")
     print("| --- | --- | --- | --- |")
-    for step in ("codec", "w2v_bert", "semantic", "coarse", "fine", "acoustic_only"):
+    for step in (
+        "codec",
+        "w2v_bert",
+        "second_round",
+        "semantic",
+        "coarse",
+        "fine",
+        "acoustic_only",
+    ):
         path = training / step / "done.json"
         if not path.exists():
             continue
@@ -42,6 +50,10 @@ def _told(step: str, figures: dict[str, float]) -> list[str]:
             f"contrastive loss {figures['contrastive']:.2f} nats ({accuracy:.0f} % right of 101)",
             f"masked prediction {figures['masked_prediction']:.2f} nats",
         ]
+    if step == "second_round":
+        accuracy = 100 * figures["masked_prediction_accuracy"]
+        nats = figures["masked_prediction"]
+        return [f"masked prediction {nats:.2f} nats ({accuracy:.0f} % right)"]
     kinds = [name for name in figures if name.startswith("bits ")]
     parts = [f"{name.removeprefix('bits ')} {figures[name]:.2f}" for name in kinds]
     whole = f"{figures['bits']:.2f} bits a token, unigram {figures['unigram bits']:.2f}"

@@ -228,10 +228,10 @@ def test_every_process_goes_by_what_the_first_one_sees(
         training_corpus, tmp_path / "m", load_preset("tiny"), start=trained_model, quiet=True
     )
     place = Workshop(request)
-    place._part("codec", "codec")  # it is there now
+    place.parts.part("codec", "codec")  # it is there now
     waited = []
-    place.world = World(1, 2)
+    place.parts.world = World(1, 2)
     monkeypatch.setattr(workshop_module.distributed, "agree", lambda value, *_: 0.0)
     monkeypatch.setattr(workshop_module.distributed, "wait", waited.append)
-    place._part("codec", "codec")
-    assert waited == [place.world]
+    place.parts.part("codec", "codec")
+    assert waited == [place.parts.world]

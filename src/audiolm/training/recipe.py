@@ -68,7 +68,7 @@ def _train_model(request: Request) -> dict[str, Any]:
     if request.restart:
         _set_aside(workshop, steps)
     figures = {name: _take(workshop, name, minutes[name]) for name in steps}
-    workshop.copy_stages()
+    workshop.parts.copy_stages()
     distributed.leave(workshop.world)
     return {"model": str(request.out), "steps": figures}
 

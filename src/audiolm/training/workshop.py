@@ -14,13 +14,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from audiolm._version import __version__
-from audiolm.codec import Codec
 from audiolm.data.corpus import Corpus, open_corpus, split_held_out
 from audiolm.data.tokens import TokenStore
 from audiolm.errors import ConfigurationError, CorpusError, TrainingError
-from audiolm.model_folder import MANIFEST, load_part, read_manifest, save_part
-from audiolm.part import Dtype, Part, fingerprint
-from audiolm.semantic import SemanticTokenizer
+from audiolm.model_folder import MANIFEST, load_part, save_part
+from audiolm.part import fingerprint
 from audiolm.semantic.tokenizer import W2vBertTokenizer
 from audiolm.semantic.w2v_bert import W2vBert, W2vBertConfig
 from audiolm.training import distributed
@@ -28,6 +26,7 @@ from audiolm.training.clustering import Clustering, ClusteringConfig, cluster
 from audiolm.training.codec_task import CodecTask, CodecTraining
 from audiolm.training.logbook import ShareBar
 from audiolm.training.loop import Outcome, train
+from audiolm.training.model_parts import ModelParts
 from audiolm.training.preset import Preset, StepName, step_keys, step_settings
 from audiolm.training.recordings import Recordings
 from audiolm.training.stage_task import StageTask, StageTraining
@@ -70,9 +69,10 @@ class Workshop:
         self.preset = request.preset
         self.device = request.device
         self.folder = request.out / "training"
-        if request.start is not None:
-            read_manifest(request.start)  # what is no model is told before any work
         self.world = distributed.join(self.device)
+        self.parts = ModelParts(
+            request.out, request.start, self._about, self.world, self.device, self.say
+        )
         self.minutes: float | None = None
         """Time for the step that is taken; None: what the preset says."""
         if self.world.writes:
@@ -86,7 +86,7 @@ class Workshop:
         """Recordings → codec."""
         training = self.preset.training.codec
         train_on, judge_on = self.recordings()
-        if training.decoder_only and not (_resumes(folder) or self._to_start_from("codec")):
+        if training.decoder_only and not (_resumes(folder) or self.parts.to_start_from("codec")):
             raise ConfigurationError(
                 "training.codec.decoder_only: needs a codec to go on from; give --from MODEL"
             )
@@ -119,7 +119,7 @@ class Workshop:
         result = self._cluster("w2v_bert", self.preset.w2v_bert, config, folder)
         second = StepFolder(self.folder / "second_clustering").done()
         if second is None or "second_clustering" not in self.preset.recipe:
-            self._keep("semantic", result.tokenizer)
+            self.parts.keep("semantic", result.tokenizer, self.preset.storage)
         return result.figures
 
     def second_round(self, folder: Path) -> dict[str, float]:
@@ -149,7 +149,7 @@ class Workshop:
         config, second = self.preset.training.second_clustering, self.preset.second_round
         assert second is not None
         result = self._cluster("second_round", second, config, folder)
-        self._keep("semantic", result.tokenizer)
+        self.parts.keep("semantic", result.tokenizer, self.preset.storage)
         return result.figures
 
     def _cluster(
@@ -185,7 +185,7 @@ class Workshop:
 
     def tokens(self, folder: Path) -> dict[str, float]:
         """Recordings, codec, tokenizer → tokens on disk."""
-        codec, tokenizer = self._codec(), self._tokenizer()
+        codec, tokenizer = self.parts.codec(), self.parts.tokenizer()
         figures: dict[str, float] = {}
         for name, recordings in zip(("train", "held_out"), self.recordings(), strict=True):
             with self._bar(f"tokens {name}") as bar:
@@ -248,22 +248,6 @@ class Workshop:
         self._start(task, folder)
         return self._train(task, folder)
 
-    def copy_stages(self) -> None:
-        """Copy the stages of the model to start from that no step has made.
-
-        Only those that were trained on the codec and the tokenizer that are in the model folder.
-        """
-        start, out = self.request.start, self.request.out
-        if start is None or not (out / MANIFEST).exists():
-            return
-        here, given = read_manifest(out).parts, read_manifest(start).parts
-        prints = {"", *(here[name].fingerprint for name in ("codec", "semantic") if name in here)}
-        distributed.wait(self.world)  # all have read what is here, before one writes
-        for name, entry in given.items():
-            reads = {entry.config.get(f"{part}_fingerprint") for part in ("codec", "semantic")}
-            if name not in here and reads <= prints:
-                self._copy(name, start)
-
     # What the steps share.
 
     def inputs(self, name: StepName) -> dict[str, str]:
@@ -278,9 +262,9 @@ class Workshop:
             return {"second_round": fingerprint({}, self._w2v_bert_weights("second_round"))}
         prints = {}
         if name != "semantic":
-            prints["codec"] = self._codec().fingerprint()
+            prints["codec"] = self.parts.codec().fingerprint()
         if name in ("tokens", "semantic", "coarse"):
-            prints["semantic"] = self._tokenizer().fingerprint()
+            prints["semantic"] = self.parts.tokenizer().fingerprint()
         return prints
 
     def recordings(self) -> tuple[Recordings, Recordings]:
@@ -319,15 +303,10 @@ class Workshop:
             )
         return self._recordings
 
-    def _to_start_from(self, part: str) -> Path | None:
-        """The model that `--from` names, where it has this part."""
-        start = self.request.start
-        return start if start is not None and part in read_manifest(start).parts else None
-
     def _start(self, task: Task, folder: Path) -> None:
         """Take the first weights from the model that `--from` names, where it has them."""
         part = _part_made_by(task.name)
-        start = self._to_start_from(part)
+        start = self.parts.to_start_from(part)
         if start is not None and not _resumes(folder):
             start_from(start, part, next(iter(task.networks.values())))
             self.say(f"{task.name}: starts from the {part} of {start}")
@@ -336,37 +315,19 @@ class Workshop:
         outcome: Outcome = train(task, folder, self.device, self.world, quiet=self.request.quiet)
         part = task.export(outcome.averaged)
         if part is not None:
-            self._keep(_part_made_by(task.name), part.rounded(self.preset.storage))
+            self.parts.keep(_part_made_by(task.name), part, self.preset.storage)
         return outcome.figures | {"steps": outcome.step, "seconds": outcome.seconds}
 
-    def _keep(self, name: str, part: Part, dtype: Dtype | None = None) -> None:
-        """Put a finished part into the model folder, stored as the preset says unless told."""
-        if self.world.writes:
-            about = {
-                "preset": self._preset_to_share(),
-                "made_by": made_by(),
-                "data": {
-                    "folder": self.request.folder.resolve().name,
-                    "recordings": self._data_summary(),
-                    **self._origin(),
-                },
-            }
-            save_part(self.request.out, name, part, about, dtype or self.preset.storage)
-        distributed.wait(self.world)
-
-    def _copy(self, name: str, start: Path) -> None:
-        """Copy a part of the model to start from, with the very numbers that its file holds."""
-        self._keep(name, load_part(start, name), "float32")  # in a smaller file where that is exact
-        self.say(f"{name}: copied from {start}")
-
-    def _origin(self) -> dict[str, str]:
-        """The model that this one started from, in this sitting or in one before."""
-        if self.request.start is not None:
-            return {"started_from": read_manifest(self.request.start).name}
-        if not (self.request.out / MANIFEST).exists():
-            return {}
-        told = read_manifest(self.request.out).data
-        return {key: told[key] for key in ("started_from",) if key in told}
+    def _about(self) -> dict[str, Any]:
+        """What model.json says beside the parts."""
+        return {
+            "preset": self._preset_to_share(),
+            "made_by": made_by(),
+            "data": {
+                "folder": self.request.folder.resolve().name,
+                "recordings": self._data_summary(),
+            },
+        }
 
     def _preset_to_share(self) -> dict[str, Any]:
         """The preset as a model folder tells it: folders by name, not where they lie here."""
@@ -383,34 +344,6 @@ class Workshop:
             "validation files": len(judge_on),
             "validation hours": round(judge_on.hours, 3),
         }
-
-    def _codec(self) -> Codec:
-        part = self._part("codec", "codec")
-        assert isinstance(part, Codec)
-        return part
-
-    def _tokenizer(self) -> SemanticTokenizer:
-        part = self._part("semantic", "w2v_bert,clustering")
-        assert isinstance(part, SemanticTokenizer)
-        return part
-
-    def _part(self, name: str, steps: str) -> Part:
-        """A part of the model folder; one that no step has made is that of the model to start from.
-
-        Raises:
-            TrainingError: when neither model has it.
-        """
-        out = self.request.out
-        there = (out / MANIFEST).exists() and name in read_manifest(out).parts
-        # All go by what rank 0 sees: it may have written the part before another looks.
-        if not distributed.agree(float(there), self.world, self.device):
-            start = self._to_start_from(name)
-            if start is None:
-                raise TrainingError(
-                    f"{out}: there is no {name} in it yet; give --only {steps} first"
-                )
-            self._copy(name, start)
-        return load_part(out, name)
 
     def _w2v_bert_weights(self, trained_by: StepName) -> dict[str, Tensor]:
         """The averaged weights of the network under the semantic tokens."""

@@ -1,0 +1,119 @@
+"""The model folder that a training fills part by part, and the model that it may start from."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from torch import device as Device
+
+from audiolm.codec import Codec
+from audiolm.errors import TrainingError
+from audiolm.model_folder import MANIFEST, load_part, read_manifest, save_part
+from audiolm.part import Dtype, Part
+from audiolm.semantic import SemanticTokenizer
+from audiolm.training import distributed
+from audiolm.training.distributed import World
+
+
+class ModelParts:
+    """Parts that are there, parts that are finished, parts that are copied.
+
+    Args:
+        out: the model folder.
+        start: the model to start from, or None.
+        about: what model.json is to say beside the parts; asked when a part is kept.
+        world: the processes that train together.
+        device: where they compute.
+        say: tells the user.
+
+    Raises:
+        ModelFolderError: when `start` is no model.
+    """
+
+    def __init__(
+        self,
+        out: Path,
+        start: Path | None,
+        about: Callable[[], dict[str, Any]],
+        world: World,
+        device: Device,
+        say: Callable[[str], None],
+    ) -> None:
+        self.out, self.start = out, start
+        self.about, self.world, self.device, self.say = about, world, device, say
+        if start is not None:
+            read_manifest(start)  # what is no model is told before any work
+
+    def codec(self) -> Codec:
+        """The codec."""
+        part = self.part("codec", "codec")
+        assert isinstance(part, Codec)
+        return part
+
+    def tokenizer(self) -> SemanticTokenizer:
+        """The semantic tokenizer."""
+        part = self.part("semantic", "w2v_bert,clustering")
+        assert isinstance(part, SemanticTokenizer)
+        return part
+
+    def part(self, name: str, steps: str) -> Part:
+        """A part of the model folder; one that no step has made is that of the model to start from.
+
+        Raises:
+            TrainingError: when neither model has it; `steps` would make it.
+        """
+        there = (self.out / MANIFEST).exists() and name in read_manifest(self.out).parts
+        # All go by what rank 0 sees: it may have written the part before another looks.
+        if not distributed.agree(float(there), self.world, self.device):
+            start = self.to_start_from(name)
+            if start is None:
+                raise TrainingError(
+                    f"{self.out}: there is no {name} in it yet; give --only {steps} first"
+                )
+            self._copy(name, start)
+        return load_part(self.out, name)
+
+    def keep(self, name: str, part: Part, dtype: Dtype) -> None:
+        """Put a part into the model folder, its weights as `dtype` or smaller where that is exact.
+
+        Every rank calls this, and the first one writes.
+        """
+        if self.world.writes:
+            about = self.about()
+            about["data"] |= self._origin()
+            save_part(self.out, name, part, about, dtype)
+        distributed.wait(self.world)
+
+    def to_start_from(self, part: str) -> Path | None:
+        """The model to start from, where it has this part."""
+        has = self.start is not None and part in read_manifest(self.start).parts
+        return self.start if has else None
+
+    def copy_stages(self) -> None:
+        """Copy the stages of the model to start from that no step has made.
+
+        Only those that were trained on the codec and the tokenizer that are in the model folder.
+        """
+        if self.start is None or not (self.out / MANIFEST).exists():
+            return
+        here, given = read_manifest(self.out).parts, read_manifest(self.start).parts
+        prints = {"", *(here[name].fingerprint for name in ("codec", "semantic") if name in here)}
+        distributed.wait(self.world)  # all have read what is here, before one writes
+        for name, entry in given.items():
+            reads = {entry.config.get(f"{part}_fingerprint") for part in ("codec", "semantic")}
+            if name not in here and reads <= prints:
+                self._copy(name, self.start)
+
+    def _copy(self, name: str, start: Path) -> None:
+        """Copy a part of the model to start from, with the very numbers that its file holds."""
+        self.keep(name, load_part(start, name), "float32")  # in a smaller file where that is exact
+        self.say(f"{name}: copied from {start}")
+
+    def _origin(self) -> dict[str, str]:
+        """The model that this one started from, in this sitting or in one before."""
+        if self.start is not None:
+            return {"started_from": read_manifest(self.start).name}
+        if not (self.out / MANIFEST).exists():
+            return {}
+        told = read_manifest(self.out).data
+        return {key: told[key] for key in ("started_from",) if key in told}

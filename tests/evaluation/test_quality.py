@@ -116,7 +116,7 @@ def test_without_the_lattice_speech_mode_refuses(monkeypatch):
             raise ImportError("No module named 'ai_edge_litert'")
 
     monkeypatch.setattr(visqol.VisqolApi, "create", create)
-    with pytest.raises(Skipped, match=r"lattice.*visqol-python\[lattice\]"):
+    with pytest.raises(Skipped, match=r"lattice.*visqol-python\[lattice,accel\]"):
         Visqol("speech")
     Visqol("audio")
 

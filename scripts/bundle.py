@@ -29,6 +29,7 @@ ABOUT = {
             "source": "V. Panayotov, G. Chen, D. Povey, S. Khudanpur, ICASSP 2015",
             "licence": "CC BY 4.0",
         },
+        "sampling": {"semantic": {"temperature": 1.0}},  # below, it falls silent (docs/LOG.md)
     }
 }
 

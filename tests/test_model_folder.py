@@ -110,6 +110,12 @@ def test_saving_leaves_the_part_alone_and_tells_the_stored_fingerprint(tmp_path)
     assert exact == before
 
 
+def test_its_files_are_as_readable_as_any_other(folder, tmp_path):
+    (tmp_path / "plain").touch()
+    modes = {path.stat().st_mode for path in [*folder.iterdir(), tmp_path / "plain"]}
+    assert len(modes) == 1
+
+
 def test_eight_bits_are_kept_whatever_is_asked_later(tmp_path):
     """A part in eight bits is stored so by default too, and is what it was before it was stored."""
     stage = wide_stage()

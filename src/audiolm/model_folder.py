@@ -198,8 +198,10 @@ def save_part(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with replacing(path) as draft:
-            draft.touch()  # with the user's file mode; safetensors would hide it from others
+            draft.touch()
+            mode = draft.stat().st_mode  # the user's; safetensors hides what it writes from others
             save_file(weights, draft, metadata={"format": "pt"})
+            draft.chmod(mode)
             size = draft.stat().st_size
         entry = PartEntry(
             file=path.name,

@@ -9,6 +9,8 @@ import math
 from pathlib import Path
 from typing import Any
 
+from audiolm.evaluation.options import EvaluationConfig
+
 
 def main() -> None:
     """Print every finished part of every report."""
@@ -29,7 +31,8 @@ def _part(name: str, part: dict[str, Any], report: dict[str, Any]) -> list[str]:
     lines = [
         f"### {part['title']} ({part['paper']})",
         "",
-        f"`audiolm evaluate speech --data {data} --out REPORT --only {name}{limit}`, seed "
+        f"`audiolm evaluate speech --data {data} --out REPORT --only {name}{limit}"
+        f"{_settings(name, part['options'])}`, seed "
         f"{report['seed']}, protocol {part['protocol']}, {minutes:.0f} min. "
         + "; ".join(f"{key}: {value}" for key, value in part["conditions"].items()).replace(
             f"{report['data']}/", ""
@@ -41,6 +44,19 @@ def _part(name: str, part: dict[str, Any], report: dict[str, Any]) -> list[str]:
         lines += ["", f"**{table['title']}**", "", _row(columns), _row(["---"] * len(columns))]
         lines += [_row([_cell(cell) for cell in row]) for row in table["rows"]]
     return lines
+
+
+def _settings(name: str, options: dict[str, Any]) -> str:
+    """The options of a part that are not the defaults, as they are given to the command."""
+    usual = EvaluationConfig().model_dump(mode="json")
+    sections = {key: held for key, held in options.items() if key in usual}
+    sections[name] = {key: held for key, held in options.items() if key not in usual}
+    return "".join(
+        f" --set {section}.{key}={json.dumps(value)}"
+        for section, held in sections.items()
+        for key, value in held.items()
+        if value != usual[section][key]
+    )
 
 
 def _row(cells: list[str]) -> str:

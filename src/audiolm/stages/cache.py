@@ -20,8 +20,8 @@ from audiolm.stages.transformer import Block, Transformer
 def quick_weights(device: torch.device) -> torch.dtype:
     """The type of weights with which a step is quickest.
 
-    float16 on CPUs that read it in hardware (x86 from AVX2 on): a step of the `small` coarse stage
-    takes 1.3 ms in place of 2.2. float32 elsewhere.
+    float16 on CPUs that read it in hardware (x86 from AVX2 on), where reading the weights is most
+    of a step; float32 elsewhere.
     """
     reads_halves = torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
     return torch.float16 if device.type == "cpu" and reads_halves else torch.float32

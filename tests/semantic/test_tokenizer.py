@@ -111,6 +111,43 @@ def test_ids_are_the_nearest_centroids_of_normalised_features():
     assert made.centroids.shape == (8, 16)
 
 
+def projected() -> W2vBertTokenizer:
+    g = torch.Generator().manual_seed(6)
+    projection, centroids = torch.randn(16, 3, generator=g), torch.randn(8, 3, generator=g)
+    whole = tokenizer()
+    mean, std = whole.state_dict()["_mean"], whole.state_dict()["_std"]
+    return W2vBertTokenizer.from_network(network(), 3, mean, std, centroids, projection)
+
+
+def test_with_a_projection_ids_are_the_nearest_centroids_behind_it():
+    made, waveform = projected(), noise(1, 6400)
+    state = made.state_dict()
+    normalised = (made.features(waveform)[0] - state["_mean"]) / state["_std"]  # (S, 16)
+    expected = []
+    for step in normalised.unbind():
+        point = [float(step @ column) for column in state["_projection"].T]
+        apart = [
+            sum((a - float(b)) ** 2 for a, b in zip(point, centroid, strict=True))
+            for centroid in made.centroids
+        ]
+        expected.append(min(range(8), key=apart.__getitem__))
+    assert made.encode(waveform)[0].tolist() == expected
+    assert len(set(expected)) > 1
+    assert made.centroids.shape == (8, 3)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert made.encode(waveform)[0].tolist() == expected
+
+
+def test_with_a_projection_it_is_stored_and_built_again_the_same():
+    made = projected()
+    again = build_tokenizer(W2vBertTokenizerConfig.model_validate(made.config.model_dump()))
+    again.load_state_dict(made.state_dict())
+    assert again.fingerprint() == made.fingerprint()
+    assert torch.equal(again.encode(noise(1, 6400)), made.encode(noise(1, 6400)))
+    with pytest.raises(ValidationError, match="dims 17 of 16 dimensions; lower it"):
+        W2vBertTokenizerConfig.model_validate(made.config.model_dump() | {"dims": 17})
+
+
 def test_training_mode_and_autocast_change_nothing():
     made, waveform = tokenizer(), noise(1, 6400)
     ids, features = made.encode(waveform), made.features(waveform)

@@ -3,11 +3,13 @@
 import pytest
 import torch
 
+from audiolm.audio.augment import Augment, AugmentConfig
 from audiolm.errors import TrainingError
 from audiolm.semantic.conformer import ConformerConfig
+from audiolm.semantic.tokenizer import W2vBertTokenizer
 from audiolm.semantic.w2v_bert import W2vBert, W2vBertConfig
 from audiolm.training import clustering
-from audiolm.training.clustering import ClusteringConfig, cluster
+from audiolm.training.clustering import ClusteringConfig, ProjectionConfig, cluster
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +70,44 @@ def test_what_does_not_fit_in_memory_is_computed_anew_and_gives_the_same(
     anew = cluster(network, recordings[0], settings(), 0, shares.append)
     assert torch.allclose(kept.tokenizer.centroids, anew.tokenizer.centroids, atol=0.02)
     assert shares == sorted(shares) and shares[-1] == pytest.approx(1.0)
+
+
+def test_a_projection_is_fitted_to_the_layer_and_clustered(network, recordings) -> None:
+    config = settings(projection={"dims": 3, "hours": 1.0})
+    shares: list[float] = []
+    result = cluster(network, recordings[0], config, 0, shares.append)
+    tokenizer = result.tokenizer
+    assert tokenizer.centroids.shape == (8, 3)
+    points = tokenizer.project(activations(network, recordings[0], 2)[None])[0]  # (n, 3)
+    squared = torch.cdist(points, tokenizer.centroids).square().amin(1).mean()
+    assert result.figures["inertia per vector"] == pytest.approx(float(squared), rel=0.02)
+    assert result.figures["used ids"] == 8
+    assert shares == sorted(shares) and shares[-1] == pytest.approx(1.0)
+    again = cluster(network, recordings[0], config, 0, lambda share: None).tokenizer
+    assert again.fingerprint() == tokenizer.fingerprint()
+    # Without perturbation there is nothing to tell directions apart by but their spread.
+    still = AugmentConfig(voice=0, equaliser=0, band_limit=0, room=0, babble=0, noise=0, gain=0)
+    config = settings(projection={"dims": 3, "augment": still.model_dump()})
+    other = cluster(network, recordings[0], config, 0, lambda share: None).tokenizer
+    assert other.fingerprint() != tokenizer.fingerprint()
+
+
+def test_a_projection_moves_less_than_its_layer_when_the_voice_is_another(
+    network, recordings
+) -> None:
+    """By how far apart steps are: what was changed counts for less behind the projection."""
+    config = settings(projection={"dims": 4})
+    tokenizer = cluster(network, recordings[0], config, 0, lambda share: None).tokenizer
+    plain = cluster(network, recordings[0], settings(), 0, lambda share: None).tokenizer
+    augment = Augment(ProjectionConfig().augment)
+    waveform, lengths = recordings[1].whole([0])
+    other = augment(waveform, torch.Generator().manual_seed(8))
+
+    def moved(by: W2vBertTokenizer) -> float:
+        here, there = (by.project(by.features(sound, lengths))[0] for sound in (waveform, other))
+        return float((there - here).square().sum() / (here - here.mean(0)).square().sum())
+
+    assert moved(tokenizer) < 0.8 * moved(plain)
 
 
 def test_without_normalisation_mean_and_deviation_do_nothing(network, recordings) -> None:

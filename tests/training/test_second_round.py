@@ -158,7 +158,7 @@ def train(trained_model, training_corpus, tmp_path):
 
     def run(*settings: str, out: str = "model", folder: Path = training_corpus, **changes):
         model = tmp_path / out
-        if not model.exists():
+        if not model.exists() and model.parent == tmp_path:
             shutil.copytree(trained_model, model)
         preset = load_preset("tiny", [*SECOND_ROUND, *settings])
         request = Request(folder, model, preset, **({"only": STEPS, "quiet": True} | changes))
@@ -294,3 +294,16 @@ def test_the_small_preset_has_a_second_round_between_clustering_and_tokens() -> 
     assert preset.recipe[2:6] == ["clustering", *STEPS, "tokens"]
     with torch.device("meta"):
         W2vBert(preset.second_round)
+
+
+def test_a_further_round_goes_on_from_the_tokenizer_of_another_model(
+    train, trained_model, tmp_path
+) -> None:
+    """Without a clustering of its own, the model to start from is the round before."""
+    figures = train(out="empty/m", start=trained_model, only=STEPS)
+    assert figures["second_round"]["steps"] == 30
+    done = json.loads((tmp_path / "empty/m/training/second_round/done.json").read_text())
+    assert done["inputs"] == {"semantic": semantic(trained_model)}
+    assert semantic(tmp_path / "empty/m") != semantic(trained_model)
+    with pytest.raises(TrainingError, match="holds no tokenizer yet; give --only clustering"):
+        train(out="other/m", only=STEPS)

@@ -21,7 +21,7 @@ class SemanticTokenizer(Part):
     @property
     @abstractmethod
     def centroids(self) -> Tensor:
-        """The k-means centroids (K, D), in the normalised feature space."""
+        """The k-means centroids (K, d), in the normalised feature space or its projection."""
 
     @abstractmethod
     def features(

@@ -1,5 +1,7 @@
 """The semantic tokenizer: one layer of a trained w2v-BERT, normalised, and k-means (paper, III-B).
 
+Between the two there may be a projection to the directions that a voice moves least (`invariance`).
+
 It holds no more of the network than the layers up to the chosen one. A long recording is cut into
 windows at fixed places, each heard with a little of what stands before and after it, so memory
 does not grow with the square of the length, and the network meets nothing much longer than what it
@@ -10,6 +12,7 @@ import math
 from typing import Literal, Self
 
 import torch
+from jaxtyping import Float
 from pydantic import Field, model_validator
 from torch import Tensor
 
@@ -35,6 +38,8 @@ class W2vBertTokenizerConfig(Configuration):
     """The layer whose activations are clustered, counted from 1; later layers are not kept."""
     clusters: int = Field(default=1024, gt=1)
     """K, how many ids there are."""
+    dims: int | None = Field(default=None, gt=0)
+    """Dimensions of the projection that is clustered; null for all of the layer, not projected."""
     window_seconds: int = Field(default=24, gt=0)
     """Longer recordings are heard in windows of this length."""
     context_seconds: int = Field(default=3, ge=0)
@@ -44,6 +49,8 @@ class W2vBertTokenizerConfig(Configuration):
     def _layer_exists(self) -> Self:
         if self.layer > self.conformer.layers:
             raise ValueError(f"layer {self.layer} of {self.conformer.layers} layers; lower it")
+        if self.dims is not None and self.dims > self.conformer.width:
+            raise ValueError(f"dims {self.dims} of {self.conformer.width} dimensions; lower it")
         return self
 
 
@@ -61,14 +68,23 @@ class W2vBertTokenizer(SemanticTokenizer):
         self.conformer = Conformer(kept)
         self.register_buffer("_mean", torch.zeros(width))
         self.register_buffer("_std", torch.ones(width))
-        self.register_buffer("_centroids", torch.zeros(self.clusters, width))
+        dims = self.config.dims
+        self.register_buffer("_projection", None if dims is None else torch.zeros(width, dims))
+        self.register_buffer("_centroids", torch.zeros(self.clusters, dims or width))
         self._mean: Tensor
         self._std: Tensor
+        self._projection: Tensor | None
         self._centroids: Tensor
 
     @classmethod
     def from_network(
-        cls, network: W2vBert, layer: int, mean: Tensor, std: Tensor, centroids: Tensor
+        cls,
+        network: W2vBert,
+        layer: int,
+        mean: Tensor,
+        std: Tensor,
+        centroids: Tensor,
+        projection: Tensor | None = None,
     ) -> Self:
         """Cut a tokenizer from a trained network.
 
@@ -77,7 +93,9 @@ class W2vBertTokenizer(SemanticTokenizer):
             layer: counted from 1 over all layers.
             mean: of each dimension of that layer's activations, (D,); zeros for no normalisation.
             std: their standard deviation, (D,); ones for no normalisation.
-            centroids: k-means centroids (K, D) of the normalised activations.
+            centroids: k-means centroids (K, D) of the normalised activations, or (K, d) of their
+                projection.
+            projection: what normalised activations are multiplied with, (D, d); nothing when None.
 
         Raises:
             ConfigurationError: there is no such layer.
@@ -87,21 +105,32 @@ class W2vBertTokenizer(SemanticTokenizer):
             raise ConfigurationError(
                 f"layer {layer}: the network has layers 1 to {conformer.layers}; choose one"
             )
-        clusters = len(centroids)
-        config = W2vBertTokenizerConfig(conformer=conformer, layer=layer, clusters=clusters)
+        config = W2vBertTokenizerConfig(
+            conformer=conformer,
+            layer=layer,
+            clusters=len(centroids),
+            dims=None if projection is None else projection.shape[1],
+        )
         tokenizer = cls(config)
         weights = network.conformer.state_dict()
         kept = {name: weights[name] for name in tokenizer.conformer.state_dict()}
         tokenizer.conformer.load_state_dict(kept)
         tokenizer._mean.copy_(mean)
         tokenizer._std.copy_(std)
+        if tokenizer._projection is not None and projection is not None:
+            tokenizer._projection.copy_(projection)
         tokenizer._centroids.copy_(centroids)
         return tokenizer.to(centroids.device).eval()
 
     @property
     def centroids(self) -> Tensor:
-        """The k-means centroids (K, D), in the normalised feature space."""
+        """The k-means centroids (K, d), in the normalised feature space or its projection."""
         return self._centroids
+
+    def project(self, features: Features) -> Float[Tensor, "B S d"]:
+        """Activations (B, S, D) as they are clustered: normalised, projected, (B, S, d)."""
+        normalised = (features - self._mean) / self._std
+        return normalised if self._projection is None else normalised @ self._projection
 
     @torch.no_grad()
     def features(
@@ -133,7 +162,7 @@ class W2vBertTokenizer(SemanticTokenizer):
 
     @torch.no_grad()
     def encode(self, waveform: Waveform, lengths: Lengths | None = None) -> SemanticIds:
-        """Semantic ids (B, S): the centroid nearest to each normalised activation; -1 at padding.
+        """Semantic ids (B, S): the centroid nearest to each projected activation; -1 at padding.
 
         Args:
             waveform: samples in [-1, 1], padded at the end.
@@ -141,6 +170,7 @@ class W2vBertTokenizer(SemanticTokenizer):
         """
         lengths = full_lengths(waveform) if lengths is None else lengths
         features = self.features(waveform, lengths)  # (B, S, D)
-        normalised = (features - self._mean) / self._std
-        ids = nearest(normalised.flatten(0, 1), self._centroids)[0].view(features.shape[:2])
+        with torch.autocast(waveform.device.type, enabled=False):
+            points = self.project(features).flatten(0, 1)  # (B * S, d)
+        ids = nearest(points, self._centroids)[0].view(features.shape[:2])
         return ids.masked_fill(~self.conformer.real_steps(waveform, lengths), -1)

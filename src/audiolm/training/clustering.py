@@ -1,5 +1,10 @@
-"""From activations to semantic tokens: one layer, normalised, k-means (paper, III-A and IV-B)."""
+"""From activations to semantic tokens: one layer, normalised, k-means (paper, III-A and IV-B).
 
+Where asked, the activations are projected in between to the directions that perturbing the
+recording moves least.
+"""
+
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -7,15 +12,30 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from audiolm.audio.augment import Augment, AugmentConfig
 from audiolm.configuration import Configuration
+from audiolm.semantic.invariance import PairScatter, invariant_directions
 from audiolm.semantic.kmeans import RunningMoments, fit_kmeans
 from audiolm.semantic.tokenizer import W2vBertTokenizer
 from audiolm.semantic.w2v_bert import W2vBert
-from audiolm.shapes import SAMPLE_RATE, SEMANTIC_HOP
+from audiolm.shapes import SAMPLE_RATE, SEMANTIC_HOP, Lengths, Waveform
 from audiolm.training.recordings import Recordings
 
 KEPT_BYTES = 2e9
 """Features of a corpus up to this size are kept in memory."""
+
+
+class ProjectionConfig(Configuration):
+    """A projection in which the voice and the room count less."""
+
+    dims: int = Field(default=32, gt=0)
+    """Directions that are kept."""
+    shrinkage: float = Field(default=0.1, ge=0)
+    """How much of a round matrix is mixed into what perturbation does."""
+    hours: float = Field(default=2.5, gt=0)
+    """Audio that is heard a second time, perturbed, at most."""
+    augment: AugmentConfig = AugmentConfig(voice=1.0, room=0.3, babble=0.0, noise=0.3)
+    """The perturbation."""
 
 
 class ClusteringConfig(Configuration):
@@ -27,6 +47,8 @@ class ClusteringConfig(Configuration):
     """K, how many semantic ids there are."""
     normalise: bool = True
     """Scale each dimension to zero mean and unit variance first."""
+    projection: ProjectionConfig | None = None
+    """A projection that follows; null for none, as in the paper."""
     iterations: int = Field(default=20, gt=0)
     """Passes over the features."""
     hours: float = Field(default=10.0, gt=0)
@@ -62,7 +84,8 @@ def cluster(
     width = network.config.conformer.width
     fits = seconds * (SAMPLE_RATE / SEMANTIC_HOP) * width * 2 < KEPT_BYTES
     passes = 1 if fits else config.iterations + 3
-    done = 0
+    again = [] if config.projection is None else _spread(chosen, config.projection, recordings)
+    done, work = 0, passes * len(chosen) + 2 * len(again)
     zeros, ones = (fill(width, device=device) for fill in (torch.zeros, torch.ones))
     unclustered = W2vBertTokenizer.from_network(
         network, config.layer, zeros, ones, zeros.expand(config.clusters, width)
@@ -72,12 +95,9 @@ def cluster(
         nonlocal done
         for indices in chosen:
             waveform, lengths = recordings.whole(indices)  # (B, T), (B,)
-            features = unclustered.features(waveform, lengths)  # (B, S, D)
-            steps = -(-lengths // SEMANTIC_HOP)
-            real = torch.arange(features.shape[1], device=device) < steps[:, None]  # (B, S)
             done += 1
-            progress(done / (passes * len(chosen)))
-            yield features[real]  # (n, D)
+            progress(done / work)
+            yield _real_features(unclustered, waveform, lengths)  # (n, D)
 
     kept = [batch.half() for batch in activations()] if fits else None
 
@@ -92,8 +112,31 @@ def cluster(
         mean, std = torch.zeros_like(mean), torch.ones_like(std)
     mean, std = mean.to(device), std.to(device)
 
+    projection: Tensor | None = None
+    if config.projection is not None:
+        scatter = PairScatter(width)
+        augment = Augment(config.projection.augment)
+        generator = torch.Generator().manual_seed(seed)
+        for indices in again:
+            waveform, lengths = recordings.whole(indices)  # (B, T), (B,)
+            pair = (
+                (_real_features(unclustered, sound, lengths) - mean) / std
+                for sound in (waveform, augment(waveform, generator))
+            )
+            scatter.update(*pair)  # (n, D) each
+            done += 2
+            progress(done / work)
+        projection = invariant_directions(
+            scatter.total, scatter.nuisance, config.projection.dims, config.projection.shrinkage
+        ).to(device)  # (D, d)
+
+    def points() -> Iterator[Tensor]:
+        for batch in raw():
+            normalised = (batch - mean) / std
+            yield normalised if projection is None else normalised @ projection
+
     result = fit_kmeans(
-        lambda: ((batch - mean) / std for batch in raw()),
+        points,
         config.clusters,
         iterations=config.iterations,
         generator=torch.Generator().manual_seed(seed),
@@ -107,7 +150,9 @@ def cluster(
             f"only {used} of {config.clusters} semantic ids are used: train the network longer, "
             "or lower clusters"
         )
-    tokenizer = W2vBertTokenizer.from_network(network, config.layer, mean, std, result.centroids)
+    tokenizer = W2vBertTokenizer.from_network(
+        network, config.layer, mean, std, result.centroids, projection
+    )
     figures = {
         "inertia per vector": float(result.inertia) / float(result.counts.sum()),
         "used ids": float(used),
@@ -115,3 +160,21 @@ def cluster(
         "hours": seconds / 3600,
     }
     return Clustering(tokenizer, figures, alarms)
+
+
+def _spread(
+    chosen: list[list[int]], config: ProjectionConfig, recordings: Recordings
+) -> list[list[int]]:
+    """Of the batches that are clustered, so many at equal distances as last for `hours`."""
+    samples = sum(recordings.store.length(i) for indices in chosen for i in indices)
+    hours = samples / SAMPLE_RATE / 3600
+    count = min(len(chosen), math.ceil(len(chosen) * config.hours / hours))
+    return [chosen[k * len(chosen) // count] for k in range(count)]
+
+
+def _real_features(tokenizer: W2vBertTokenizer, waveform: Waveform, lengths: Lengths) -> Tensor:
+    """Activations (n, D) of all steps of a batch that are not padding."""
+    features = tokenizer.features(waveform, lengths)  # (B, S, D)
+    steps = -(-lengths // SEMANTIC_HOP)
+    real = torch.arange(features.shape[1], device=features.device) < steps[:, None]  # (B, S)
+    return features[real]

@@ -129,11 +129,17 @@ class Preset(Configuration):
                 )
             self._second_round_can_start()
         for step, (network, config) in rounds.items():
-            layer, layers = getattr(self.training, step).layer, config.conformer.layers
-            if layer > layers:
+            clustering: ClusteringConfig = getattr(self.training, step)
+            layers, width = config.conformer.layers, config.conformer.width
+            if clustering.layer > layers:
                 raise ValueError(
-                    f"training.{step}.layer is {layer}, but {network} has {layers} layers; "
-                    "choose one of them"
+                    f"training.{step}.layer is {clustering.layer}, but {network} has {layers} "
+                    "layers; choose one of them"
+                )
+            if clustering.projection is not None and clustering.projection.dims > width:
+                raise ValueError(
+                    f"training.{step}.projection.dims is {clustering.projection.dims}, but "
+                    f"{network}.conformer.width is {width}; lower it"
                 )
         return self
 

@@ -141,7 +141,7 @@ class Workshop:
             self.preset.seed,
             (targets[0], targets[1]),
         )
-        start_conformer(task.network, first, f"second_round: {self.folder / 'clustering'}")
+        start_conformer(task.network, first, "second_round: the first tokenizer")
         return self._train(task, folder)
 
     def second_clustering(self, folder: Path) -> dict[str, float]:
@@ -172,8 +172,12 @@ class Workshop:
         return result
 
     def _first_tokenizer(self) -> W2vBertTokenizer:
-        """The tokenizer that the first clustering made."""
+        """The tokenizer that the first clustering made, or else that of the model to start from."""
         folder = self.folder / "clustering"
+        if not (folder / MANIFEST).exists():
+            start = self.parts.to_start_from("semantic")
+            if start is not None:
+                folder = start
         if not (folder / MANIFEST).exists():
             again = " --restart" if StepFolder(folder).done() else ""  # made by an earlier version
             raise TrainingError(

@@ -1,0 +1,72 @@
+"""Directions of a feature space in which another voice or room moves little (a linear projection).
+
+k-means takes every direction for as important as any other, and so spends clusters on what a layer
+still knows of the voice. Here the same recording is heard as it is and perturbed; what then differs
+at one and the same step is nuisance. Linear discriminant analysis (Fisher, 1936) keeps the
+directions in which all steps differ most for every bit that a perturbation moves one.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+Points = Float[Tensor, "n D"]
+Scatter = Float[Tensor, "D D"]
+
+
+class PairScatter:
+    """Second moments of points, and of what a perturbation does to them, over a stream of pairs."""
+
+    def __init__(self, width: int) -> None:
+        self._count = 0
+        self._sum = torch.zeros(width, dtype=torch.float64)
+        self._points = torch.zeros(width, width, dtype=torch.float64)
+        self._differences = torch.zeros(width, width, dtype=torch.float64)
+
+    def update(self, clean: Points, perturbed: Points) -> None:
+        """Take more points (n, D) and the same points perturbed (n, D), from any device."""
+        clean, perturbed = (x.detach().double().cpu() for x in (clean, perturbed))
+        difference = perturbed - clean
+        self._count += len(clean)
+        self._sum += clean.sum(dim=0)
+        self._points += clean.T @ clean
+        self._differences += difference.T @ difference
+
+    @property
+    def total(self) -> Scatter:
+        """Covariance (D, D) of the points."""
+        mean = self._sum / max(self._count, 1)
+        return self._points / max(self._count, 1) - torch.outer(mean, mean)
+
+    @property
+    def nuisance(self) -> Scatter:
+        """Second moments (D, D) of the differences: a shift that all have in common counts too."""
+        return self._differences / max(self._count, 1)
+
+
+def invariant_directions(
+    total: Scatter, nuisance: Scatter, dims: int, shrinkage: float
+) -> Float[Tensor, "D d"]:
+    """The projection (D, dims) with the most spread of all points per spread by perturbation.
+
+    Every direction is scaled so that perturbation moves all alike: the distance between two
+    projected points counts each by how far it can be trusted. The whole has a mean variance of 1.
+
+    Args:
+        total: covariance of the points (D, D).
+        nuisance: second moments of what perturbation adds (D, D).
+        dims: how many directions to keep, at most D.
+        shrinkage: how much of a round (D, D) matrix is mixed into `nuisance`: above 0, it keeps
+            directions that were never moved from being trusted without limit.
+    """
+    width = len(total)
+    mixed_in = max(
+        shrinkage * float(nuisance.trace()) / width, 1e-9 * float(total.trace()) / width, 1e-12
+    )
+    within = nuisance.double() + mixed_in * torch.eye(width, dtype=torch.float64)
+    values, vectors = torch.linalg.eigh(within)  # (D,), (D, D)
+    whitening = vectors / values.sqrt()  # (D, D)
+    spread, rotation = torch.linalg.eigh(whitening.T @ total.double() @ whitening)  # ascending
+    kept: Tensor = whitening @ rotation[:, -dims:].flip(1)  # (D, dims)
+    kept = kept / spread[-dims:].mean().clamp(min=1e-12).sqrt()
+    return kept.float()

@@ -371,13 +371,7 @@ def _prompt_samples(prompt: Audio, seconds: float | None) -> np.ndarray:
     _checked(prompt, "prompt")
     if seconds is not None:
         _check_seconds("prompt_seconds", seconds)
-        if prompt.seconds > seconds + SEMANTIC_HOP / SAMPLE_RATE:
-            warnings.warn(
-                f"prompt: {prompt.seconds:.2f} s long, of which the last {seconds:g} s are used; "
-                "ask for more with prompt_seconds",
-                PromptCutWarning,
-                stacklevel=4,
-            )
+        warn_where_cut(prompt.seconds, seconds, stacklevel=5)
         prompt = prompt.last(seconds)
     if prompt.seconds < MINIMUM_PROMPT_SECONDS:
         raise AudioError(
@@ -386,6 +380,17 @@ def _prompt_samples(prompt: Audio, seconds: float | None) -> np.ndarray:
         )
     samples = prompt.resampled(SAMPLE_RATE).samples
     return samples[len(samples) % SEMANTIC_HOP :]
+
+
+def warn_where_cut(whole: float, used: float, stacklevel: int = 2) -> None:
+    """Tell that of a prompt of `whole` seconds the last `used` are heard, where it is longer."""
+    if whole > used + SEMANTIC_HOP / SAMPLE_RATE:
+        warnings.warn(
+            f"prompt: {whole:.2f} s long, of which the last {used:g} s are used; "
+            "ask for more with prompt_seconds",
+            PromptCutWarning,
+            stacklevel=stacklevel,
+        )
 
 
 def _checked(audio: Audio, name: str) -> Audio:

@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 import soundfile
 
+from audiolm.audio import files
 from audiolm.audio.files import (
     ClippingWarning,
     SilentAudioWarning,
     from_int16,
     info,
     read,
+    read_end,
     read_excerpt,
     replacing,
     to_int16,
@@ -104,6 +106,36 @@ def test_an_excerpt_is_a_slice_of_the_whole_resampled(tmp_path, speech_like, sam
     assert excerpt.sample_rate == 16_000
     assert len(excerpt.samples) == 3000
     np.testing.assert_allclose(excerpt.samples, whole[start : start + 3000], atol=1e-4)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("seconds", [0.1, 0.3, 0.95, 1.0, 7.0])
+def test_the_end_is_that_of_the_whole(written, name, seconds):
+    path, _ = written(name)
+    whole = read(path).last(seconds).samples
+    end = read_end(path, seconds).samples
+    assert len(end) == len(whole)
+    lossless = name.endswith((".wav", ".flac", ".aiff", ".rf64"))
+    np.testing.assert_allclose(end, whole, atol=0 if lossless else 5e-3)
+
+
+def test_of_a_long_recording_only_the_end_is_decoded(tmp_path, speech_like, monkeypatch):
+    path = tmp_path / "long.flac"
+    soundfile.write(path, np.tile(speech_like(1.0), 30), 16_000)
+    decoded = []
+    decode = files._decode
+    monkeypatch.setattr(
+        files, "_decode", lambda path, file, n: decoded.append(n) or decode(path, file, n)
+    )
+    assert read_end(path, 1.0).seconds == 1.0
+    assert sum(decoded) < 2 * 16_000
+
+
+def test_of_a_silent_end_it_is_said(tmp_path, speech_like):
+    path = tmp_path / "a.flac"
+    soundfile.write(path, np.concatenate([speech_like(1.0), np.zeros(16_000)]), 16_000)
+    with pytest.warns(SilentAudioWarning, match=r"a\.flac: there is only silence"):
+        read_end(path, 0.5)
 
 
 @pytest.mark.parametrize("start", [-1, 16_000])

@@ -92,8 +92,7 @@ def read(path: str | PathLike[str], sample_rate: int | None = None) -> Audio:
     with _opened(path) as file:
         rate = file.samplerate
         samples = _decode(path, file, file.frames)  # (T,)
-    if not samples.any():
-        warnings.warn(f"{path}: there is only silence in it", SilentAudioWarning, stacklevel=2)
+    _warn_where_silent(path, samples)
     if sample_rate is not None:
         samples = resample(samples, rate, sample_rate)
         rate = sample_rate
@@ -137,6 +136,29 @@ def read_excerpt(
     samples = resample(samples, rate, wanted)
     offset = start - first * wanted_step
     return Audio(np.ascontiguousarray(samples[offset : offset + length]), wanted)
+
+
+def read_end(path: str | PathLike[str], seconds: float) -> Audio:
+    """Read the last seconds of a recording, all of a shorter one, without decoding what is before.
+
+    Args:
+        path: the file.
+        seconds: how many, above 0.
+
+    Raises:
+        AudioError: as `read`.
+
+    Warns:
+        SilentAudioWarning: if that end holds nothing but zeros.
+    """
+    whole = info(path)
+    if whole.seconds <= seconds:
+        return read(path)
+    # A little more is decoded: what Opus and MP3 say first after a jump is not quite what was said.
+    start = max(0, whole.length - round((seconds + 0.2) * whole.sample_rate))
+    end = read_excerpt(path, start, whole.length - start).last(seconds)
+    _warn_where_silent(Path(path), end.samples)
+    return end
 
 
 def write(path: str | PathLike[str], audio: Audio) -> None:
@@ -241,6 +263,11 @@ def _opened(path: Path) -> Iterator[soundfile.SoundFile]:
 def _name(path: Path) -> str | bytes:
     """A name as soundfile takes it: on its own it cannot encode those that are no UTF-8."""
     return str(path) if os.name == "nt" else os.fsencode(path)
+
+
+def _warn_where_silent(path: Path, samples: np.ndarray) -> None:
+    if not samples.any():
+        warnings.warn(f"{path}: there is only silence in it", SilentAudioWarning, stacklevel=3)
 
 
 def _decode(path: Path, file: soundfile.SoundFile, length: int) -> np.ndarray:

@@ -54,9 +54,7 @@ def command(
     """
     paths = output_paths(out, samples, source=prompt)
 
-    from audiolm.audio.files import read
-
-    recording = read(prompt)
+    recording = _end_of(prompt, prompt_seconds)
     lm = settings.load()
     sampling = settings.sampling(lm)
 
@@ -73,3 +71,14 @@ def command(
         )
 
     make_files(settings, lm, paths, make)
+
+
+def _end_of(prompt: Path, seconds: float) -> "Audio":
+    """As much of a prompt as is used: of an hour, the rest is never decoded."""
+    from audiolm.audio.files import info, read, read_end
+    from audiolm.model import warn_where_cut
+
+    if not seconds > 0:  # the model says what is wrong with that
+        return read(prompt)
+    warn_where_cut(info(prompt).seconds, seconds)
+    return read_end(prompt, seconds)

@@ -16,6 +16,7 @@ from audiolm.semantic.w2v_bert import W2vBertConfig
 from audiolm.stages.stage import StageConfig
 from audiolm.training.clustering import ClusteringConfig
 from audiolm.training.codec_task import CodecTraining
+from audiolm.training.opening import DataConfig
 from audiolm.training.stage_task import StageTraining
 from audiolm.training.tokenizing import TokenizingConfig
 from audiolm.training.w2v_bert_task import W2vBertTraining
@@ -36,17 +37,6 @@ StepName = Literal[
 
 STEPS: tuple[StepName, ...] = get_args(StepName)
 """In the order in which they are taken."""
-
-
-class DataConfig(Configuration):
-    """Which recordings are trained on, and which judge."""
-
-    held_out: float = Field(default=0.03, gt=0, lt=1)
-    """Share of the speakers (of the recordings, where speakers are unknown) kept for validation."""
-    validation: str | None = None
-    """A folder of recordings to validate on, in place of a held-out share."""
-    pack: bool = True
-    """Decode every recording once into one 16-bit file; off for corpora larger than the disk."""
 
 
 class StepsConfig(Configuration):

@@ -14,9 +14,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from audiolm._version import __version__
-from audiolm.data.corpus import Corpus, open_corpus, split_held_out
 from audiolm.data.tokens import TokenStore
-from audiolm.errors import ConfigurationError, CorpusError, TrainingError
+from audiolm.errors import ConfigurationError, TrainingError
 from audiolm.model_folder import MANIFEST, load_part, save_part
 from audiolm.part import fingerprint
 from audiolm.semantic.tokenizer import W2vBertTokenizer
@@ -27,6 +26,7 @@ from audiolm.training.codec_task import CodecTask, CodecTraining
 from audiolm.training.logbook import ShareBar
 from audiolm.training.loop import Outcome, train
 from audiolm.training.model_parts import ModelParts
+from audiolm.training.opening import Opened, open_recordings
 from audiolm.training.preset import Preset, StepName, step_keys, step_settings
 from audiolm.training.recordings import Recordings
 from audiolm.training.stage_task import StageTask, StageTraining
@@ -78,7 +78,7 @@ class Workshop:
         if self.world.writes:
             self._open_folder()
         distributed.wait(self.world)
-        self._recordings: tuple[Recordings, Recordings] | None = None
+        self._opened: Opened | None = None
 
     # Each step: what it needs, what it makes.
 
@@ -272,40 +272,23 @@ class Workshop:
         return prints
 
     def recordings(self) -> tuple[Recordings, Recordings]:
-        """The recordings that are trained on and those that judge, opened once."""
-        if self._recordings is None:
-            data = self.preset.data
-            corpus = open_corpus(self.request.folder)
-            if data.validation:
-                parts: tuple[Corpus, Corpus] = corpus, open_corpus(Path(data.validation))
-            else:
-                parts = split_held_out(corpus, data.held_out, self.preset.seed)
-            if not parts[1].recordings:
-                raise CorpusError(
-                    f"{corpus.root}: has a single speaker or recording, which leaves none to judge "
-                    "by; add recordings, or name a folder of others with --validation"
-                )
-            train_on, judge_on = (
-                Recordings.open(
-                    part,
-                    self.folder / "recordings" / name,
-                    self.device,
-                    self.world,
-                    self.preset.seed,
-                    packed=data.pack,
-                    quiet=self.request.quiet or not self.world.writes,
-                )
-                for name, part in zip(("train", "held_out"), parts, strict=True)
+        """The recordings that are trained on and those that judge."""
+        return self._recordings().both
+
+    def _recordings(self) -> Opened:
+        """All of them, opened once."""
+        if self._opened is None:
+            self._opened = open_recordings(
+                self.request.folder,
+                self.preset.data,
+                self.folder / "recordings",
+                self.device,
+                self.world,
+                self.preset.seed,
+                self.request.quiet or not self.world.writes,
             )
-            self._recordings = train_on, judge_on
-            self._report_skipped(
-                [
-                    reason
-                    for part, opened in zip(parts, self._recordings, strict=True)
-                    for _, reason in [*part.skipped, *opened.store.skipped]
-                ]
-            )
-        return self._recordings
+            self._report_skipped(self._opened.skipped)
+        return self._opened
 
     def _start(self, task: Task, folder: Path) -> None:
         """Take the first weights from the model that `--from` names, where it has them."""
@@ -329,7 +312,7 @@ class Workshop:
             "made_by": made_by(),
             "data": {
                 "folder": self.request.folder.resolve().name,
-                "recordings": self._data_summary(),
+                "recordings": self._recordings().summary(),
             },
         }
 
@@ -339,15 +322,6 @@ class Workshop:
         if self.preset.data.validation:
             preset["data"]["validation"] = Path(self.preset.data.validation).resolve().name
         return preset
-
-    def _data_summary(self) -> dict[str, float]:
-        train_on, judge_on = self.recordings()
-        return {
-            "train files": len(train_on),
-            "train hours": round(train_on.hours, 3),
-            "validation files": len(judge_on),
-            "validation hours": round(judge_on.hours, 3),
-        }
 
     def _w2v_bert_weights(self, trained_by: StepName) -> dict[str, Tensor]:
         """The averaged weights of the network under the semantic tokens."""

@@ -161,6 +161,30 @@ def test_without_a_fine_stage_the_coarse_codes_are_decoded():
     assert np.allclose(out.samples[:8000], coarse[:8000], atol=1e-4)
 
 
+@pytest.mark.parametrize("levels", [1, COARSE, COARSE + 1, LEVELS])
+def test_as_many_levels_are_made_as_asked(lm, spied, levels):
+    run = lm.generation(3, levels=levels)
+    made = lm.continuation(noise(1.0), 0.5, seed=3, levels=levels)
+    kinds = [kind for kind, *_ in spied]
+    assert kinds == ["semantic", "coarse"] + ["fine"] * (levels > COARSE)
+    all_levels = [result for *_, result in spied][-1].codes  # (1, Q or Q', F)
+    waveform = lm.codec.decode(all_levels[:, :levels])[0, : len(made.samples)]
+    assert np.array_equal(made.samples, waveform.numpy())
+    assert run.levels == levels
+
+
+def test_a_model_may_make_fewer_levels_by_itself(lm, spied):
+    own = AudioLM(lm.codec, lm.semantic, lm.stages, info=ModelInfo(levels=COARSE))
+    assert (lm.levels, own.levels) == (LEVELS, COARSE)
+    few = own.continuation(noise(1.0), 0.5)
+    assert [kind for kind, *_ in spied] == ["semantic", "coarse"]
+    assert same(few, lm.continuation(noise(1.0), 0.5, levels=COARSE))
+    assert same(own.continuation(noise(1.0), 0.5, levels=LEVELS), lm.continuation(noise(1.0), 0.5))
+    audio = noise(1.0)
+    assert same(own.acoustic_generation(audio), lm.acoustic_generation(audio, levels=COARSE))
+    assert same(own.unconditional(0.5), lm.unconditional(0.5, levels=COARSE))
+
+
 def test_sampling_settings_reach_the_stages(lm, spied):
     lm.continuation(noise(1.0), 0.5, sampling={"coarse": Sampling(temperature=0.3, top_k=5)})
     used = {kind: arguments["sampling"] for kind, _, arguments, _ in spied}
@@ -309,6 +333,8 @@ def test_unknown_settings_are_refused(lm):
         lm.continuation(noise(1.0), 1.0, sampling={"crude": Sampling()})
     with pytest.raises(ConfigurationError, match="give 1 to 4"):
         lm.reconstruction(noise(1.0), levels=5)
+    with pytest.raises(ConfigurationError, match="levels: 0 asked of a codec with 4; give 1 to 4"):
+        lm.continuation(noise(1.0), 0.5, levels=0)
     with pytest.raises(ConfigurationError, match="abacus is not known"):
         lm.to("abacus")
 

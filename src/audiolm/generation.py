@@ -34,6 +34,8 @@ class Generation:
     sampling: Mapping[str, Sampling]
     generator: torch.Generator
     progress: Progress | None = None
+    levels: int | None = None
+    """Levels of codes to make; as many as there are when None."""
 
     def semantic(self, ids: SemanticIds, seconds: float, steps: int) -> SemanticIds:
         """Stage 1: ids (B, S of the prompt, perhaps 0) to ids (B, steps), `seconds` of them new."""
@@ -68,12 +70,13 @@ class Generation:
     def fine(self, coarse: Codes, known: Codes) -> Codes:
         """Stage 3: codes (B, Q', F) to (B, Q, F); the prompt's own fine codes are kept.
 
-        Without a fine stage, as in the paper's piano model (IV-I), the coarse codes are all.
+        Without a fine stage, as in the paper's piano model (IV-I), or where no more than `levels`
+        of the coarse codes are asked for, these are all.
         """
-        if "fine" not in self.stages:
-            return coarse
-        config = self.stages["fine"].config
         B, Q1, F = coarse.shape
+        if "fine" not in self.stages or (self.levels is not None and self.levels <= Q1):
+            return coarse[:, : self.levels]
+        config = self.stages["fine"].config
         codes = coarse.new_full((B, config.layout.levels, F), BLANK)  # (B, Q, F)
         codes[:, :Q1] = coarse
         codes[:, Q1:, : known.shape[2]] = known[:, Q1 : config.layout.levels]
@@ -81,7 +84,7 @@ class Generation:
         chunk = min(F - known.shape[2], round(config.context_seconds * SAMPLE_RATE / CODEC_HOP))
         made = self._generate("fine", Streams(codes=codes), 0, of=chunk * (codes.shape[1] - Q1))
         assert made.codes is not None
-        return made.codes
+        return made.codes[:, : self.levels]
 
     def _generate(self, kind: str, prefix: Streams, steps: int, of: int) -> Streams:
         """Let a stage go on by `steps`; that takes about `of` positions."""

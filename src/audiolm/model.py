@@ -110,6 +110,11 @@ class AudioLM:
         own = {k: parse(Sampling, v, f"sampling.{k}") for k, v in self.info.sampling.items()}
         return {**DEFAULT_SAMPLING, **own}
 
+    @property
+    def levels(self) -> int:
+        """Levels of codes that are made unless a call says otherwise."""
+        return min(self.info.levels or self.codec.levels, self.codec.levels)
+
     def to(self, device: torch.device | str) -> Self:
         """Move every part to a device: auto, cpu, cuda or mps.
 
@@ -135,12 +140,15 @@ class AudioLM:
         seed: int = 0,
         sampling: Mapping[str, Sampling] | None = None,
         progress: Progress | None = None,
+        levels: int | None = None,
     ) -> Generation:
         """One run through the stages, for those who want them one by one.
 
         Raises:
-            ConfigurationError: `sampling` names an unknown kind of stage.
+            ConfigurationError: `sampling` names an unknown kind of stage, or the codec does not
+                have so many `levels`.
         """
+        self._check_levels(levels)
         chosen = {**self.sampling, **(sampling or {})}
         unknown = set(chosen) - set(DEFAULT_SAMPLING)
         if unknown:
@@ -149,7 +157,7 @@ class AudioLM:
                 f"sampling: no stage {names}; use {', '.join(DEFAULT_SAMPLING)}"
             )
         generator = torch.Generator(self.device).manual_seed(seed)
-        return Generation(self.stages, chosen, generator, progress)
+        return Generation(self.stages, chosen, generator, progress, levels or self.levels)
 
     @overload
     def continuation(
@@ -160,6 +168,7 @@ class AudioLM:
         prompt_seconds: float | None = ...,
         seed: int = ...,
         sampling: Mapping[str, Sampling] | None = ...,
+        levels: int | None = ...,
         baseline: Literal["acoustic-only"] | None = ...,
         continuation_only: bool = ...,
         progress: Progress | None = ...,
@@ -173,6 +182,7 @@ class AudioLM:
         prompt_seconds: float | None = ...,
         seed: int = ...,
         sampling: Mapping[str, Sampling] | None = ...,
+        levels: int | None = ...,
         baseline: Literal["acoustic-only"] | None = ...,
         continuation_only: bool = ...,
         progress: Progress | None = ...,
@@ -186,6 +196,7 @@ class AudioLM:
         prompt_seconds: float | None = 3.0,
         seed: int = 0,
         sampling: Mapping[str, Sampling] | None = None,
+        levels: int | None = None,
         baseline: Literal["acoustic-only"] | None = None,
         continuation_only: bool = False,
         progress: Progress | None = None,
@@ -205,6 +216,8 @@ class AudioLM:
                 steps of 640 samples, at which the clocks of both kinds of token agree.
             seed: one seed gives one result, on one machine and version.
             sampling: by kind of stage, in place of the model's own and of the paper's.
+            levels: how many of the codec's levels are made (the prompt is rendered with as many);
+                the model's own number when None. Few enough leave the fine stage out.
             baseline: "acoustic-only" leaves the semantic stage out (section III-B): it keeps the
                 voice and loses the content.
             continuation_only: leave the prompt out of the answer.
@@ -225,7 +238,7 @@ class AudioLM:
         cut = []  # each (T,)
         for recording in prompts:  # a loop, so that a warning is said to come from the caller
             cut.append(_prompt_samples(recording, prompt_seconds))
-        run = self.generation(seed, sampling, progress)
+        run = self.generation(seed, sampling, progress, levels)
         answers: dict[int, Audio] = {}
         for length in dict.fromkeys(len(samples) for samples in cut):
             rows = [row for row, samples in enumerate(cut) if len(samples) == length]
@@ -259,6 +272,7 @@ class AudioLM:
         *,
         seed: int = 0,
         sampling: Mapping[str, Sampling] | None = None,
+        levels: int | None = None,
         progress: Progress | None = None,
     ) -> Audio:
         """Say what `audio` says in another voice and another room (paper, section III-D).
@@ -269,7 +283,7 @@ class AudioLM:
         Raises:
             AudioError, ConfigurationError, ModelFolderError: as `continuation`.
         """
-        run = self.generation(seed, sampling, progress)
+        run = self.generation(seed, sampling, progress, levels)
         waveform = self._waveform(audio)  # (1, T)
         ids = self.semantic.encode(waveform)  # (1, S)
         return self._in_any_voice(ids, waveform.shape[1], run)
@@ -281,6 +295,7 @@ class AudioLM:
         *,
         seed: int = 0,
         sampling: Mapping[str, Sampling] | None = None,
+        levels: int | None = None,
         progress: Progress | None = None,
     ) -> Audio:
         """Say anything in any voice: all stages without a prompt (paper, section III-D).
@@ -289,7 +304,7 @@ class AudioLM:
             ConfigurationError, ModelFolderError: as `continuation`.
         """
         _check_seconds("seconds", seconds)
-        run = self.generation(seed, sampling, progress)
+        run = self.generation(seed, sampling, progress, levels)
         samples = _samples(seconds)
         ids = torch.empty(1, 0, dtype=torch.long, device=self.device)  # (1, S = 0)
         ids = run.semantic(ids, seconds, -(-samples // SEMANTIC_HOP))  # (1, S)
@@ -310,9 +325,7 @@ class AudioLM:
             AudioError: the recording is empty.
             ConfigurationError: the codec does not have so many levels.
         """
-        Q = self.codec.levels
-        if levels is not None and not 1 <= levels <= Q:
-            raise ConfigurationError(f"levels: {levels} asked of a codec with {Q}; give 1 to {Q}")
+        self._check_levels(levels)
         waveform = self._waveform(audio)  # (1, T)
         decoded = self.codec.decode(self.codec.encode(waveform, levels))  # (1, F * 320)
         return _audios(decoded[:, : waveform.shape[1]])[0]
@@ -345,6 +358,11 @@ class AudioLM:
                 f"tokens.acoustic: not all ids are whole numbers in 0 to {N - 1}"
             )
         return _audios(self.codec.decode(codes[None].to(self.device)))[0]
+
+    def _check_levels(self, levels: int | None) -> None:
+        Q = self.codec.levels
+        if levels is not None and not 1 <= levels <= Q:
+            raise ConfigurationError(f"levels: {levels} asked of a codec with {Q}; give 1 to {Q}")
 
     def _waveform(self, audio: Audio) -> Waveform:
         """A recording as (1, T) at 16 kHz on the model's device."""

@@ -59,6 +59,10 @@ class ModelInfo(Configuration):
     sampling: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Sampling settings by stage that suit this model, over the paper's (0.6, 0.8, 0.6)."""
 
+    levels: int | None = Field(default=None, ge=1)
+    """Levels of codes that are made unless a call says otherwise; all of the codec when null. With
+    no more than the coarse stage's, the fine stage is left out."""
+
 
 class PartEntry(Configuration):
     """One part, as model.json lists it."""

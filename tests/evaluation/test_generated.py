@@ -7,6 +7,8 @@ from asking import ask
 from audiolm.evaluation import generated as module
 from audiolm.evaluation.generated import Generated, levels_made, needed, shared_folder
 from audiolm.evaluation.protocol import Skipped
+from audiolm.model import AudioLM
+from audiolm.model_folder import ModelInfo
 from tiny import COARSE, LEVELS, noise, tiny_model
 
 
@@ -92,6 +94,16 @@ def test_levels_are_those_of_the_last_stage(lm):
     assert levels_made(lm) == LEVELS
     assert levels_made(tiny_model(kinds=("semantic", "coarse"))) == COARSE
     assert levels_made(tiny_model(kinds=())) == LEVELS
+    few = AudioLM(lm.codec, lm.semantic, lm.stages, info=ModelInfo(levels=1))
+    assert levels_made(few) == 1
+
+
+def test_what_is_made_with_other_levels_is_made_anew(lm, tmp_path):
+    prompts = [noise(1.0)]
+    first = Generated(lm, tmp_path).continuations(prompts, 0.5, 0)
+    few = AudioLM(lm.codec, lm.semantic, lm.stages, info=ModelInfo(levels=1))
+    second = Generated(few, tmp_path).continuations(prompts, 0.5, 0)
+    assert not np.array_equal(first[0].samples, second[0].samples)
 
 
 def test_a_stage_that_is_lacking_is_named(lm):

@@ -55,6 +55,18 @@ def corpus(corpus_folder):
     return corpus_folder(4, layout="librispeech", speakers=2, seconds=1.0)
 
 
+def test_a_fine_stage_is_measured_on_true_coarse_codes(corpus, tmp_path):
+    lm = tiny_model()
+    section = {"levels": (2,), "opus": (), "semantic_decoder_minutes": 0}
+    result = evaluate(ask(lm, corpus, tmp_path / "r" / "x", reconstruction=section))
+    rows = {row[0]: row for row in result.tables[0].rows}
+    assert rows["Fine stage on 2 true levels"][1] == rows["Codec, 2 levels"][1]
+    assert result.figures["visqol.fine"].count == 4
+    # What it draws is heard: neither the two levels alone nor the recording's own four.
+    measures = [result.figures[f"mel_distance.{name}"].value for name in ("fine", "codec_2")]
+    assert measures[0] != measures[1]
+
+
 def test_every_version_of_every_recording_is_measured(lm, corpus, tmp_path):
     shares = []
     section = {"levels": (1, 4, 12), "opus": (6, 16), "semantic_decoder_minutes": 0}

@@ -8,6 +8,7 @@ import click
 from audiolm.cli.options import (
     Settings,
     common_options,
+    levels_option,
     make_files,
     out_option,
     output_paths,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     type=click.Choice(["acoustic-only"]),
     help="Leave the semantic stage out: keeps the voice, loses the content.",
 )
+@levels_option
 @common_options
 def command(
     settings: Settings,
@@ -47,6 +49,7 @@ def command(
     samples: int,
     continuation_only: bool,
     baseline: Literal["acoustic-only"] | None,
+    levels: int | None,
 ) -> None:
     """Go on from PROMPT, a recording, in its voice and its room.
 
@@ -65,6 +68,7 @@ def command(
             prompt_seconds=prompt_seconds,
             seed=seed,
             sampling=sampling,
+            levels=levels,
             baseline=baseline,
             continuation_only=continuation_only,
             progress=progress,

@@ -7,6 +7,7 @@ import click
 from audiolm.cli.options import (
     Settings,
     common_options,
+    levels_option,
     make_files,
     out_option,
     output_paths,
@@ -18,8 +19,11 @@ from audiolm.cli.options import (
 @out_option
 @click.option("--seconds", type=float, default=10.0, show_default=True, help="How much to make.")
 @samples_option
+@levels_option
 @common_options
-def command(settings: Settings, out: Path, seconds: float, samples: int) -> None:
+def command(
+    settings: Settings, out: Path, seconds: float, samples: int, levels: int | None
+) -> None:
     """Make something new: any voice, any content."""
     paths = output_paths(out, samples)
     lm = settings.load()
@@ -29,6 +33,6 @@ def command(settings: Settings, out: Path, seconds: float, samples: int) -> None
         lm,
         paths,
         lambda seed, progress: lm.unconditional(
-            seconds, seed=seed, sampling=sampling, progress=progress
+            seconds, seed=seed, sampling=sampling, levels=levels, progress=progress
         ),
     )

@@ -171,6 +171,12 @@ samples_option = click.option(
     help="How many to make, with seeds SEED, SEED+1, …: OUT-1.wav, OUT-2.wav, …",
 )
 
+levels_option = click.option(
+    "--levels",
+    type=int,
+    help="How many of the codec's levels to make; the model's own number unless given.",
+)
+
 
 def output_paths(out: Path, samples: int = 1, source: Path | None = None) -> list[Path]:
     """The files to write, checked before any work is done.

@@ -7,6 +7,7 @@ import click
 from audiolm.cli.options import (
     Settings,
     common_options,
+    levels_option,
     make_files,
     out_option,
     output_paths,
@@ -18,8 +19,9 @@ from audiolm.cli.options import (
 @click.argument("file", type=click.Path(path_type=Path))
 @out_option
 @samples_option
+@levels_option
 @common_options
-def command(settings: Settings, file: Path, out: Path, samples: int) -> None:
+def command(settings: Settings, file: Path, out: Path, samples: int, levels: int | None) -> None:
     """Say what FILE says in another voice and another room."""
     paths = output_paths(out, samples, source=file)
 
@@ -33,6 +35,6 @@ def command(settings: Settings, file: Path, out: Path, samples: int) -> None:
         lm,
         paths,
         lambda seed, progress: lm.acoustic_generation(
-            recording, seed=seed, sampling=sampling, progress=progress
+            recording, seed=seed, sampling=sampling, levels=levels, progress=progress
         ),
     )

@@ -91,6 +91,7 @@ class Generated:
         key.update(self._model.fingerprint.encode())
         sampling = {kind: s.model_dump() for kind, s in self._model.sampling.items()}
         key.update(json.dumps(sampling, sort_keys=True).encode())
+        key.update(f"{self._model.levels} levels".encode())
         for source in sources:
             key.update(f"{source.sample_rate} {len(source.samples)} ".encode())
             key.update(source.samples.tobytes())
@@ -116,8 +117,9 @@ def levels_made(model: "AudioLM") -> int:
     for kind in ("fine", "coarse", "acoustic_only"):
         if kind in model.stages:
             layout = model.stages[kind].config.layout
-            return layout.levels if kind == "fine" else layout.coarse_levels
-    return model.codec.levels
+            made = layout.levels if kind == "fine" else layout.coarse_levels
+            return min(made, model.levels)
+    return model.levels
 
 
 def needed(model: "AudioLM", *stages: str) -> None:

@@ -218,6 +218,7 @@ def _settings(request: Request) -> dict[str, Any]:
     return {
         "model": request.model.fingerprint,
         "sampling": {k: s.model_dump(mode="json") for k, s in request.model.sampling.items()},
+        "levels": request.model.levels,
         "seed": request.seed,
         "limit": request.limit,
         "options": request.options.listening.model_dump(mode="json"),

@@ -91,6 +91,7 @@ def evaluate(request: Request) -> PartResult:
         Version("itself", "The recording itself (ceiling)", lambda audio: (audio, math.inf))
     ]
     versions += _codec_versions(request)
+    versions += _fine_version(request)
     versions += _opus_versions(request, conditions)
     versions += _semantic_version(request, everything, chosen, conditions)
 
@@ -166,6 +167,26 @@ def _codec_versions(request: Request) -> Iterator[Version]:
 
             title = f"Codec, {levels} level{'s' if levels > 1 else ''}"
             yield Version(f"codec_{levels}", title, make)
+
+
+def _fine_version(request: Request) -> Iterator[Version]:
+    """The true coarse codes with fine ones that the fine stage draws: does it add or spoil?"""
+    model = request.model
+    if "fine" not in model.stages:
+        return
+    levels = model.stages["fine"].config.layout.coarse_levels
+    bits = math.log2(model.codec.codebook_size) * SAMPLE_RATE / CODEC_HOP
+
+    @torch.inference_mode()
+    def make(audio: Audio) -> tuple[Audio, float]:
+        samples = torch.from_numpy(audio.samples)[None].to(model.device)  # (1, T)
+        codes = model.codec.encode(samples)  # (1, Q, F)
+        run = model.generation(request.seed, levels=model.codec.levels)
+        codes = run.fine(codes[:, :levels], codes[:, :, :0])  # (1, Q, F)
+        waveform = model.codec.decode(codes)[0, : samples.shape[1]]
+        return Audio(waveform.float().cpu().numpy(), SAMPLE_RATE), levels * bits / 1000
+
+    yield Version("fine", f"Fine stage on {levels} true levels", make)
 
 
 def _opus_versions(request: Request, conditions: dict[str, str]) -> list[Version]:

@@ -30,6 +30,7 @@ ABOUT = {
             "licence": "CC BY 4.0",
         },
         "sampling": {"semantic": {"temperature": 1.0}},  # below, it falls silent (docs/LOG.md)
+        "levels": 4,  # what the fine stage adds makes it worse (docs/LOG.md)
     }
 }
 

@@ -47,3 +47,12 @@ def test_the_configuration_counts() -> None:
 def test_rounding_twice_changes_nothing_more() -> None:
     once = made().rounded()
     assert torch.equal(once.linear.weight, once.linear.weight.half().float())
+
+
+def test_a_setting_that_is_null_leaves_the_fingerprint_as_it_is():
+    weights = {"a": torch.ones(2)}
+    known = fingerprint({"width": 3, "inner": {"kind": "x"}, "list": [1, {}]}, weights)
+    more = {"width": 3, "dims": None, "inner": {"kind": "x", "new": None}, "list": [1, {"a": None}]}
+    assert fingerprint(more, weights) == known
+    assert fingerprint(more | {"dims": 0}, weights) != known
+    assert fingerprint(more | {"inner": {"kind": "x", "new": False}}, weights) != known

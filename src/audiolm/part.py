@@ -48,8 +48,12 @@ def element_type(dtype: Dtype) -> torch.dtype:
 
 
 def fingerprint(config: dict[str, Any], weights: dict[str, Tensor]) -> str:
-    """SHA-256 over a configuration (JSON types) and weights, whatever their device and width."""
-    digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode())
+    """SHA-256 over a configuration (JSON types) and weights, whatever their device and width.
+
+    A setting that is null does not count: one that a later version adds, and that old parts do
+    without, leaves their fingerprints as they are.
+    """
+    digest = hashlib.sha256(json.dumps(_without_nulls(config), sort_keys=True).encode())
     for name in sorted(weights):
         tensor = weights[name].detach().cpu()
         if tensor.is_floating_point():
@@ -57,3 +61,10 @@ def fingerprint(config: dict[str, Any], weights: dict[str, Tensor]) -> str:
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
         digest.update(tensor.contiguous().numpy().tobytes())
     return digest.hexdigest()
+
+
+def _without_nulls(value: Any) -> Any:
+    """JSON data without the keys of objects whose value is null."""
+    if isinstance(value, dict):
+        return {key: _without_nulls(inner) for key, inner in value.items() if inner is not None}
+    return [_without_nulls(inner) for inner in value] if isinstance(value, list) else value

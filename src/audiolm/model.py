@@ -148,7 +148,7 @@ class AudioLM:
             ConfigurationError: `sampling` names an unknown kind of stage, or the codec does not
                 have so many `levels`.
         """
-        self._check_levels(levels)
+        self.check_levels(levels)
         chosen = {**self.sampling, **(sampling or {})}
         unknown = set(chosen) - set(DEFAULT_SAMPLING)
         if unknown:
@@ -325,7 +325,7 @@ class AudioLM:
             AudioError: the recording is empty.
             ConfigurationError: the codec does not have so many levels.
         """
-        self._check_levels(levels)
+        self.check_levels(levels)
         waveform = self._waveform(audio)  # (1, T)
         decoded = self.codec.decode(self.codec.encode(waveform, levels))  # (1, F * 320)
         return _audios(decoded[:, : waveform.shape[1]])[0]
@@ -359,7 +359,8 @@ class AudioLM:
             )
         return _audios(self.codec.decode(codes[None].to(self.device)))[0]
 
-    def _check_levels(self, levels: int | None) -> None:
+    def check_levels(self, levels: int | None) -> None:
+        """Raise ConfigurationError where the codec does not have so many levels."""
         Q = self.codec.levels
         if levels is not None and not 1 <= levels <= Q:
             raise ConfigurationError(f"levels: {levels} asked of a codec with {Q}; give 1 to {Q}")

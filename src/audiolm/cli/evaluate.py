@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from audiolm.cli.options import Settings, common_options
+from audiolm.cli.options import Settings, common_options, levels_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 )
 @click.option("--limit", type=click.IntRange(1), help="At most so many items in each part.")
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="A setting.")
+@levels_option
 @common_options
 @click.pass_context
 def command(
@@ -50,6 +51,7 @@ def command(
     only: str,
     limit: int | None,
     assignments: tuple[str, ...],
+    levels: int | None,
 ) -> None:
     """Measure MODEL as the paper does, and write a report.
 
@@ -64,7 +66,8 @@ def command(
     options = parse(EvaluationConfig, override({}, assignments), "--set")
     lm = settings.load(name)
     sampling = {kind: s.model_dump() for kind, s in settings.sampling(lm).items()}
-    lm.info = lm.info.model_copy(update={"sampling": sampling})
+    lm.check_levels(levels)
+    lm.info = lm.info.model_copy(update={"sampling": sampling, "levels": levels or lm.info.levels})
     outcomes: list[Outcome] = []
 
     def tell(outcome: "Outcome") -> None:

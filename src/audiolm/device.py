@@ -25,4 +25,7 @@ def choose_device(device: torch.device | str) -> torch.device:
     beyond = kind == "cuda" and index.isdigit() and int(index) >= torch.cuda.device_count()
     if not have[kind] or beyond:
         raise ConfigurationError(f"device: this machine has no {name}; use auto or cpu")
+    if kind == "cuda":
+        # Else convolutions round to ten bits, and a recording's tokens depend on the machine.
+        torch.backends.cudnn.allow_tf32 = False
     return torch.device(name)

@@ -43,31 +43,31 @@ def watched(task: Task, dies_at: int | None = None) -> list[tuple[str, float]]:
     return losses
 
 
-def run(task: Task, folder: Path, seed: int) -> Outcome:
+def run(task: Task, folder: Path, seed: int, device: torch.device = CPU) -> Outcome:
     """Train to the end, with torch's generator started from `seed`."""
     torch.manual_seed(seed)
-    return train(task, folder, CPU, World(), quiet=True)
+    return train(task, folder, device, World(), quiet=True)
 
 
 def assert_resumed_equals_uninterrupted(
-    build: Callable[[], Task], folder: Path, dies_at: int
+    build: Callable[[], Task], folder: Path, dies_at: int, device: torch.device = CPU
 ) -> list[tuple[str, float]]:
     """Every loss, the averaged weights and the last validation; returns the losses."""
     torch.manual_seed(1)
     whole = build()
     expected_losses = watched(whole)
-    expected = run(whole, folder / "whole", seed=2)
+    expected = run(whole, folder / "whole", seed=2, device=device)
 
     torch.manual_seed(1)
     killed = build()
     losses = watched(killed, dies_at)
     with pytest.raises(KilledError):
-        run(killed, folder / "parts", seed=2)
+        run(killed, folder / "parts", seed=2, device=device)
     assert 0 < len(losses) < len(expected_losses)
     torch.manual_seed(77)  # a new process begins with other weights and other random numbers
     resumed = build()
     more = watched(resumed)
-    outcome = run(resumed, folder / "parts", seed=78)
+    outcome = run(resumed, folder / "parts", seed=78, device=device)
 
     assert losses + more == expected_losses
     assert outcome.figures == expected.figures

@@ -183,5 +183,7 @@ class Transformer(nn.Module):
             here, first = kinds == kind, self.layout.first_id(kind)
             columns = torch.arange(first, first + self.layout.classes, device=hidden.device)
             rows, places = here.nonzero(as_tuple=True)
-            every[rows[:, None], places[:, None], columns] = self.logits(hidden[here], kind)
+            # Autocast lowers a product; CUDA's leaves `hidden`, from a norm, in float32.
+            logits = self.logits(hidden[here], kind).to(every.dtype)
+            every[rows[:, None], places[:, None], columns] = logits
         return every

@@ -29,7 +29,12 @@ ABOUT = {
             "source": "V. Panayotov, G. Chen, D. Povey, S. Khudanpur, ICASSP 2015",
             "licence": "CC BY 4.0",
         },
-        "sampling": {"semantic": {"temperature": 1.0}},  # below, it falls silent (docs/LOG.md)
+        # The semantic stage falls silent below; the coarse one is understood better (docs/LOG.md).
+        "sampling": {
+            "semantic": {"temperature": 1.0},
+            "coarse": {"temperature": 0.6},
+            "acoustic_only": {"temperature": 0.6},
+        },
         "levels": 4,  # what the fine stage adds makes it worse (docs/LOG.md)
     }
 }

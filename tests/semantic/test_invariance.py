@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audiolm.semantic.invariance import PairScatter, invariant_directions
+from audiolm.semantic.invariance import Scatter, invariant_directions
 
 
 def pairs(count: int = 4000, width: int = 6, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -18,9 +18,10 @@ def pairs(count: int = 4000, width: int = 6, seed: int = 0) -> tuple[torch.Tenso
     return clean, clean + moved
 
 
-def scatter_of(clean: torch.Tensor, perturbed: torch.Tensor, pieces: int = 1) -> PairScatter:
-    scatter = PairScatter(clean.shape[1])
-    for pair in zip(clean.chunk(pieces), perturbed.chunk(pieces), strict=True):
+def scatter_of(clean: torch.Tensor, perturbed: torch.Tensor, pieces: int = 1) -> Scatter:
+    scatter = Scatter(clean.shape[1])
+    moved = perturbed - clean
+    for pair in zip(clean.chunk(pieces), moved.chunk(pieces), strict=True):
         scatter.update(*pair)
     return scatter
 

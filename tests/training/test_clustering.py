@@ -9,7 +9,7 @@ from audiolm.semantic.conformer import ConformerConfig
 from audiolm.semantic.tokenizer import W2vBertTokenizer
 from audiolm.semantic.w2v_bert import W2vBert, W2vBertConfig
 from audiolm.training import clustering
-from audiolm.training.clustering import ClusteringConfig, ProjectionConfig, cluster
+from audiolm.training.clustering import ClusteringConfig, ProjectionConfig, cluster, fit_projection
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +108,34 @@ def test_a_projection_moves_less_than_its_layer_when_the_voice_is_another(
         return float((there - here).square().sum() / (here - here.mean(0)).square().sum())
 
     assert moved(tokenizer) < 0.8 * moved(plain)
+
+
+def test_a_further_turn_ignores_what_differs_within_a_cluster() -> None:
+    """Four clusters along two axes; along a third, which no perturbation moves, voices differ."""
+    g = torch.Generator().manual_seed(0)
+    corners = torch.tensor([[1.0, 1, 0], [1, -1, 0], [-1, 1, 0], [-1, -1, 0]]) * 3
+    spread = torch.tensor([0.1, 0.1, 1.0])
+    clean = corners.repeat(500, 1) + spread * torch.randn(2000, 3, generator=g)
+    perturbed = clean + 0.1 * torch.randn(2000, 3, generator=g)
+    pairs = [(clean[:900].half(), perturbed[:900].half()), (clean[900:], perturbed[900:])]
+
+    def weight_of_the_voice(turns: int) -> float:
+        found = fit_projection(pairs, ProjectionConfig(dims=3, turns=turns), 4, 0)  # (3, 3)
+        return float(found[2].norm() / found.norm())
+
+    assert weight_of_the_voice(0) == pytest.approx(3**-0.5, abs=0.05)  # as any other axis
+    assert weight_of_the_voice(1) < 0.3  # shrinkage keeps it from falling to a tenth
+    assert weight_of_the_voice(2) < 0.3
+
+
+def test_turns_are_taken_before_the_clustering(network, recordings) -> None:
+    prints = []
+    for turns in (0, 1):
+        config = settings(projection={"dims": 3, "turns": turns})
+        result = cluster(network, recordings[0], config, 0, lambda share: None)
+        assert result.tokenizer.centroids.shape == (8, 3)
+        prints.append(result.tokenizer.fingerprint())
+    assert prints[0] != prints[1]
 
 
 def test_without_normalisation_mean_and_deviation_do_nothing(network, recordings) -> None:

@@ -3,7 +3,9 @@
 k-means takes every direction for as important as any other, and so spends clusters on what a layer
 still knows of the voice. Here the same recording is heard as it is and perturbed; what then differs
 at one and the same step is nuisance. Linear discriminant analysis (Fisher, 1936) keeps the
-directions in which all steps differ most for every bit that a perturbation moves one.
+directions in which all steps differ most for every bit that a perturbation moves one. Once there
+are clusters, what a perturbed step is away from the mean of its cluster counts as nuisance, too:
+so differently do other speakers say the same.
 """
 
 import torch
@@ -11,50 +13,49 @@ from jaxtyping import Float
 from torch import Tensor
 
 Points = Float[Tensor, "n D"]
-Scatter = Float[Tensor, "D D"]
+Moments = Float[Tensor, "D D"]
 
 
-class PairScatter:
-    """Second moments of points, and of what a perturbation does to them, over a stream of pairs."""
+class Scatter:
+    """Second moments of points, and of what is to be ignored in them, over a stream."""
 
     def __init__(self, width: int) -> None:
         self._count = 0
         self._sum = torch.zeros(width, dtype=torch.float64)
         self._points = torch.zeros(width, width, dtype=torch.float64)
-        self._differences = torch.zeros(width, width, dtype=torch.float64)
+        self._nuisance = torch.zeros(width, width, dtype=torch.float64)
 
-    def update(self, clean: Points, perturbed: Points) -> None:
-        """Take more points (n, D) and the same points perturbed (n, D), from any device."""
-        clean, perturbed = (x.detach().double().cpu() for x in (clean, perturbed))
-        difference = perturbed - clean
-        self._count += len(clean)
-        self._sum += clean.sum(dim=0)
-        self._points += clean.T @ clean
-        self._differences += difference.T @ difference
+    def update(self, points: Points, nuisance: Points) -> None:
+        """Take more points (n, D) and the vectors (n, D) to be ignored, from any device."""
+        points, nuisance = (x.detach().double().cpu() for x in (points, nuisance))
+        self._count += len(points)
+        self._sum += points.sum(dim=0)
+        self._points += points.T @ points
+        self._nuisance += nuisance.T @ nuisance
 
     @property
-    def total(self) -> Scatter:
+    def total(self) -> Moments:
         """Covariance (D, D) of the points."""
         mean = self._sum / max(self._count, 1)
         return self._points / max(self._count, 1) - torch.outer(mean, mean)
 
     @property
-    def nuisance(self) -> Scatter:
-        """Second moments (D, D) of the differences: a shift that all have in common counts too."""
-        return self._differences / max(self._count, 1)
+    def nuisance(self) -> Moments:
+        """Second moments (D, D) of what is to be ignored: a shift common to all counts too."""
+        return self._nuisance / max(self._count, 1)
 
 
 def invariant_directions(
-    total: Scatter, nuisance: Scatter, dims: int, shrinkage: float
+    total: Moments, nuisance: Moments, dims: int, shrinkage: float
 ) -> Float[Tensor, "D d"]:
-    """The projection (D, dims) with the most spread of all points per spread by perturbation.
+    """The projection (D, dims) with the most spread of all points per spread of nuisance.
 
-    Every direction is scaled so that perturbation moves all alike: the distance between two
+    Every direction is scaled so that nuisance moves all alike: the distance between two
     projected points counts each by how far it can be trusted. The whole has a mean variance of 1.
 
     Args:
         total: covariance of the points (D, D).
-        nuisance: second moments of what perturbation adds (D, D).
+        nuisance: second moments of what is to be ignored (D, D).
         dims: how many directions to keep, at most D.
         shrinkage: how much of a round (D, D) matrix is mixed into `nuisance`: above 0, it keeps
             directions that were never moved from being trusted without limit.

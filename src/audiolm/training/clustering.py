@@ -5,22 +5,28 @@ recording moves least.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
 from audiolm.audio.augment import Augment, AugmentConfig
 from audiolm.configuration import Configuration
-from audiolm.semantic.invariance import PairScatter, invariant_directions
-from audiolm.semantic.kmeans import RunningMoments, fit_kmeans
+from audiolm.semantic.invariance import Scatter, invariant_directions
+from audiolm.semantic.kmeans import RunningMoments, fit_kmeans, nearest
 from audiolm.semantic.tokenizer import W2vBertTokenizer
 from audiolm.semantic.w2v_bert import W2vBert
 from audiolm.shapes import SAMPLE_RATE, SEMANTIC_HOP, Lengths, Waveform
 from audiolm.training.recordings import Recordings
 
+Pair = tuple[Float[Tensor, "n D"], Float[Tensor, "n D"]]
+"""Activations as they are, and of the same steps perturbed."""
+
+TURN_ITERATIONS = 8
+"""Passes of k-means between two projections."""
 KEPT_BYTES = 2e9
 """Features of a corpus up to this size are kept in memory."""
 
@@ -32,8 +38,11 @@ class ProjectionConfig(Configuration):
     """Directions that are kept."""
     shrinkage: float = Field(default=0.1, ge=0)
     """How much of a round matrix is mixed into what perturbation does."""
+    turns: int = Field(default=0, ge=0)
+    """How often the directions are found anew, by what perturbed steps are away from the mean of
+    their cluster."""
     hours: float = Field(default=2.5, gt=0)
-    """Audio that is heard a second time, perturbed, at most."""
+    """Audio that is heard a second time, perturbed, at most; its activations are kept in memory."""
     augment: AugmentConfig = AugmentConfig(voice=1.0, room=0.3, babble=0.0, noise=0.3)
     """The perturbation."""
 
@@ -112,23 +121,24 @@ def cluster(
         mean, std = torch.zeros_like(mean), torch.ones_like(std)
     mean, std = mean.to(device), std.to(device)
 
-    projection: Tensor | None = None
-    if config.projection is not None:
-        scatter = PairScatter(width)
+    def pairs() -> Iterator[Pair]:
+        nonlocal done
+        assert config.projection is not None
         augment = Augment(config.projection.augment)
         generator = torch.Generator().manual_seed(seed)
         for indices in again:
             waveform, lengths = recordings.whole(indices)  # (B, T), (B,)
-            pair = (
+            clean, perturbed = (
                 (_real_features(unclustered, sound, lengths) - mean) / std
                 for sound in (waveform, augment(waveform, generator))
             )
-            scatter.update(*pair)  # (n, D) each
             done += 2
             progress(done / work)
-        projection = invariant_directions(
-            scatter.total, scatter.nuisance, config.projection.dims, config.projection.shrinkage
-        ).to(device)  # (D, d)
+            yield clean.half(), perturbed.half()  # (n, D) each
+
+    projection: Tensor | None = None
+    if config.projection is not None:
+        projection = fit_projection(list(pairs()), config.projection, config.clusters, seed)
 
     def points() -> Iterator[Tensor]:
         for batch in raw():
@@ -160,6 +170,46 @@ def cluster(
         "hours": seconds / 3600,
     }
     return Clustering(tokenizer, figures, alarms)
+
+
+def fit_projection(
+    pairs: Sequence[Pair], config: ProjectionConfig, clusters: int, seed: int
+) -> Float[Tensor, "D d"]:
+    """The directions that tell steps apart and that perturbation moves least.
+
+    Args:
+        pairs: normalised activations (n, D), and those of the same steps perturbed, batch by batch.
+        config: how many directions, and how often they are found anew.
+        clusters: K, of the clusters around whose means the later turns look.
+        seed: of these clusters.
+    """
+    width = pairs[0][0].shape[1]
+
+    def directions(meant: Iterable[Tensor]) -> Tensor:
+        """By how far perturbed steps are from what is meant by them, batches of (n, D)."""
+        scatter = Scatter(width)
+        for (clean, perturbed), reference in zip(pairs, meant, strict=True):
+            scatter.update(clean.float(), perturbed.float() - reference.float())
+        found = invariant_directions(scatter.total, scatter.nuisance, config.dims, config.shrinkage)
+        return found.to(pairs[0][0].device)  # (D, d)
+
+    projection = directions(clean for clean, _ in pairs)
+    for turn in range(config.turns):
+
+        def projected(projection: Tensor = projection) -> Iterator[Tensor]:
+            return (clean.float() @ projection for clean, _ in pairs)
+
+        generator = torch.Generator().manual_seed(seed + turn)
+        centroids = fit_kmeans(projected, clusters, TURN_ITERATIONS, generator).centroids
+        ids = [nearest(points, centroids)[0] for points in projected()]  # (n,) each
+        sums = torch.zeros(clusters, width, device=centroids.device)
+        counts = torch.zeros(clusters, device=centroids.device)
+        for (clean, _), chosen in zip(pairs, ids, strict=True):
+            sums.index_add_(0, chosen, clean.float())
+            counts += torch.bincount(chosen, minlength=clusters)
+        means = sums / counts.clamp(min=1)[:, None]  # (K, D), of clusters before the projection
+        projection = directions([means[chosen] for chosen in ids])
+    return projection
 
 
 def _spread(

@@ -109,7 +109,7 @@ def test_an_excerpt_is_a_slice_of_the_whole_resampled(tmp_path, speech_like, sam
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("seconds", [0.1, 0.3, 0.95, 1.0, 7.0])
+@pytest.mark.parametrize("seconds", [0.3, 0.5, 0.95, 1.0, 7.0])
 def test_the_end_is_that_of_the_whole(written, name, seconds):
     path, _ = written(name)
     whole = read(path).last(seconds).samples

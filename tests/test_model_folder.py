@@ -7,15 +7,8 @@ import pytest
 import torch
 
 from audiolm.errors import ConfigurationError, ModelFolderError
-from audiolm.model_folder import (
-    FORMAT_VERSION,
-    ModelInfo,
-    count_parameters,
-    load_part,
-    read_manifest,
-    save_part,
-    save_parts,
-)
+from audiolm.model_folder import count_parameters, load_part, save_part, save_parts
+from audiolm.model_manifest import FORMAT_VERSION, ModelInfo, read_manifest
 from audiolm.stages import LayoutConfig, Stage, StageConfig, TransformerConfig
 from tiny import noise, tiny_model
 
@@ -37,11 +30,6 @@ def wide_stage() -> Stage:
     layout = LayoutConfig(kind="fine", codebook_size=32, coarse_levels=2, levels=4)
     torch.manual_seed(0)
     return Stage(StageConfig(layout=layout, transformer=transformer, context_seconds=1.0))
-
-
-def change(folder: Path, **values) -> None:
-    path = folder / "model.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | values))
 
 
 # ---- round trips ---------------------------------------------------------------------------------
@@ -216,37 +204,6 @@ def test_unknown_facts_are_refused(lm, tmp_path):
 # ---- what is refused when read -------------------------------------------------------------------
 
 
-def test_a_folder_that_is_no_model(tmp_path):
-    with pytest.raises(ModelFolderError, match=r"not a model folder, it has no model\.json"):
-        read_manifest(tmp_path)
-
-
-def test_a_manifest_that_is_no_json(folder):
-    (folder / "model.json").write_text('{"format_version": 1, ')
-    with pytest.raises(ModelFolderError, match=r"model\.json: cannot be read"):
-        read_manifest(folder)
-
-
-def test_a_newer_format_names_both_versions_and_the_remedy(folder):
-    change(folder, format_version=7)
-    with pytest.raises(ModelFolderError, match=r"format_version 7 is newer than 1.*pip install -U"):
-        read_manifest(folder)
-
-
-def test_an_unknown_key_in_the_manifest(folder):
-    change(folder, licens="MIT")
-    with pytest.raises(ModelFolderError, match="unknown key licens; did you mean licence"):
-        read_manifest(folder)
-
-
-def test_a_part_outside_the_folder_is_refused(folder):
-    parts = json.loads((folder / "model.json").read_text())["parts"]
-    parts["codec"]["file"] = "../codec.safetensors"
-    change(folder, parts=parts)
-    with pytest.raises(ModelFolderError, match=r"parts\.codec\.file"):
-        read_manifest(folder)
-
-
 def test_a_part_that_is_not_listed(folder):
     with pytest.raises(ModelFolderError, match=r"no part stage_acoustic_only .it has: codec, sem"):
         load_part(folder, "stage_acoustic_only")
@@ -292,9 +249,10 @@ def test_an_altered_header_is_found(folder):
 
 
 def test_an_altered_setting_is_found(folder):
-    parts = json.loads((folder / "model.json").read_text())["parts"]
-    parts["stage_coarse"]["config"]["context_seconds"] = 99.0
-    change(folder, parts=parts)
+    path = folder / "model.json"
+    manifest = json.loads(path.read_text())
+    manifest["parts"]["stage_coarse"]["config"]["context_seconds"] = 99.0
+    path.write_text(json.dumps(manifest))
     with pytest.raises(ModelFolderError, match=r"stage_coarse\.safetensors: was altered"):
         load_part(folder, "stage_coarse")
 

@@ -6,8 +6,6 @@ acoustic generation takes the semantic ids from a recording, unconditional gener
 reconstruction asks the codec alone.
 """
 
-import math
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,17 +22,13 @@ from audiolm.configuration import parse
 from audiolm.device import choose_device
 from audiolm.errors import AudioError, ConfigurationError
 from audiolm.generation import DEFAULT_SAMPLING, Generation, Progress
-from audiolm.model_folder import ModelInfo, model_fingerprint, save_parts
+from audiolm.model_folder import save_parts
+from audiolm.model_manifest import ModelInfo, model_fingerprint
 from audiolm.part import Dtype, Part
+from audiolm.prompt import check_seconds, prompt_samples, require_audio
 from audiolm.semantic.contract import SemanticTokenizer
 from audiolm.shapes import CODEC_HOP, SAMPLE_RATE, SEMANTIC_HOP, SemanticIds, Waveform
 from audiolm.stages import Sampling, Stage
-
-MINIMUM_PROMPT_SECONDS = 0.5
-"""A shorter prompt says too little to be continued."""
-
-MAXIMUM_SECONDS = 3600.0
-"""Longer audio than this is refused: it is a slip of the keyboard more often than a wish."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +39,6 @@ class Tokens:
     """(S,) int64 at 25 Hz: what is said."""
     acoustic: Tensor
     """(Q, F) int64 at 50 Hz: how it sounds."""
-
-
-class PromptCutWarning(UserWarning):
-    """A prompt is longer than what is used of it."""
 
 
 class AudioLM:
@@ -233,11 +223,13 @@ class AudioLM:
         """
         if baseline not in (None, "acoustic-only"):
             raise ConfigurationError(f"baseline: {baseline!r} is not known; use acoustic-only")
-        _check_seconds("seconds", seconds)
+        check_seconds("seconds", seconds)
         prompts = [prompt] if isinstance(prompt, Audio) else list(prompt)
         cut = []  # each (T,)
-        for recording in prompts:  # a loop, so that a warning is said to come from the caller
-            cut.append(_prompt_samples(recording, prompt_seconds))
+        # A warning is said to come from the caller: level 2 is here, 3 is inference_mode around it,
+        # 4 the caller. A loop, because a comprehension may be a level of its own.
+        for recording in prompts:
+            cut.append(prompt_samples(recording, prompt_seconds, stacklevel=4))
         run = self.generation(seed, sampling, progress, levels)
         answers: dict[int, Audio] = {}
         for length in dict.fromkeys(len(samples) for samples in cut):
@@ -303,7 +295,7 @@ class AudioLM:
         Raises:
             ConfigurationError, ModelFolderError: as `continuation`.
         """
-        _check_seconds("seconds", seconds)
+        check_seconds("seconds", seconds)
         run = self.generation(seed, sampling, progress, levels)
         samples = _samples(seconds)
         ids = torch.empty(1, 0, dtype=torch.long, device=self.device)  # (1, S = 0)
@@ -367,56 +359,14 @@ class AudioLM:
 
     def _waveform(self, audio: Audio) -> Waveform:
         """A recording as (1, T) at 16 kHz on the model's device."""
-        samples = _checked(audio, "audio").resampled(SAMPLE_RATE).samples
+        samples = require_audio(audio, "audio").resampled(SAMPLE_RATE).samples
         if not len(samples):
             raise AudioError("audio: there are no samples in it; read a recording that has some")
         return torch.from_numpy(samples)[None].to(self.device)
 
 
-def _check_seconds(name: str, seconds: float) -> None:
-    if not (math.isfinite(seconds) and 0 < seconds <= MAXIMUM_SECONDS):
-        raise ConfigurationError(
-            f"{name}: {seconds:g} is not a length; give more than 0 and at most "
-            f"{MAXIMUM_SECONDS:g} seconds"
-        )
-
-
 def _samples(seconds: float) -> int:
     return max(1, round(seconds * SAMPLE_RATE))
-
-
-def _prompt_samples(prompt: Audio, seconds: float | None) -> np.ndarray:
-    """The end of a prompt (T,) at 16 kHz, whole semantic steps of it."""
-    _checked(prompt, "prompt")
-    if seconds is not None:
-        _check_seconds("prompt_seconds", seconds)
-        warn_where_cut(prompt.seconds, seconds, stacklevel=5)
-        prompt = prompt.last(seconds)
-    if prompt.seconds < MINIMUM_PROMPT_SECONDS:
-        raise AudioError(
-            f"prompt: {prompt.seconds:.2f} s is too short to be continued; "
-            f"give at least {MINIMUM_PROMPT_SECONDS:g} s"
-        )
-    samples = prompt.resampled(SAMPLE_RATE).samples
-    return samples[len(samples) % SEMANTIC_HOP :]
-
-
-def warn_where_cut(whole: float, used: float, stacklevel: int = 2) -> None:
-    """Tell that of a prompt of `whole` seconds the last `used` are heard, where it is longer."""
-    if whole > used + SEMANTIC_HOP / SAMPLE_RATE:
-        warnings.warn(
-            f"prompt: {whole:.2f} s long, of which the last {used:g} s are used; "
-            "ask for more with prompt_seconds",
-            PromptCutWarning,
-            stacklevel=stacklevel,
-        )
-
-
-def _checked(audio: Audio, name: str) -> Audio:
-    if not isinstance(audio, Audio):
-        kind = type(audio).__name__
-        raise AudioError(f"{name}: need an Audio, got {kind}; read a file with audiolm.read")
-    return audio
 
 
 def _audios(waveform: Waveform) -> list[Audio]:

@@ -1,12 +1,10 @@
-"""A model folder: one safetensors file per part, and model.json that says what belongs together.
+"""A model folder: one safetensors file per part, each entered in model.json.
 
 Parts are written one by one, as training finishes them, or all at once. Reading trusts nothing: a
 file that is missing, truncated or altered is named, with what was expected and what was found.
 Weights lie in safetensors files and settings in JSON; nothing in a model folder is a pickle.
 """
 
-import hashlib
-import json
 import shutil
 import uuid
 from collections.abc import Mapping
@@ -15,93 +13,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import Field
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from audiolm._version import __version__
 from audiolm.audio.files import replacing
 from audiolm.codec import CodecConfig, build_codec
 from audiolm.configuration import Configuration, parse
 from audiolm.eight_bit import from_eight_bits, is_matrix, to_eight_bits
 from audiolm.errors import AudioLMError, ModelFolderError
+from audiolm.model_manifest import MANIFEST, Manifest, PartEntry, read_manifest, write_manifest
 from audiolm.part import Dtype, Part, element_type, fingerprint
 from audiolm.semantic import SemanticConfig, build_tokenizer
-from audiolm.shapes import SAMPLE_RATE
 from audiolm.stages import Stage, StageConfig
-
-FORMAT_VERSION = 1
-"""The newest layout of model.json that this version of the package reads, and the one it writes."""
-
-MANIFEST = "model.json"
 
 _FLOATS = {"F16", "BF16", "F32", "F64"}
 _SCALES = ".int8_scales"
 """Behind the name of a matrix in eight bits, the name of its rows' scales."""
-
-
-class ModelInfo(Configuration):
-    """What a model folder says of itself beside its parts."""
-
-    preset: dict[str, Any] = Field(default_factory=dict)
-    """The resolved settings that the model was trained with."""
-
-    data: dict[str, Any] = Field(default_factory=dict)
-    """What it was trained on: corpora, hours, licences."""
-
-    licence: str = ""
-    """The licence of the weights."""
-
-    made_by: str = ""
-    """The commit of the code that trained it."""
-
-    sampling: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    """Sampling settings by stage that suit this model, over the paper's (0.6, 0.8, 0.6)."""
-
-    levels: int | None = Field(default=None, ge=1)
-    """Levels of codes that are made unless a call says otherwise; all of the codec when null. With
-    no more than the coarse stage's, the fine stage is left out."""
-
-
-class PartEntry(Configuration):
-    """One part, as model.json lists it."""
-
-    file: str = Field(pattern=r"^[A-Za-z0-9_.-]+\.safetensors$")
-    """File name inside the folder."""
-
-    fingerprint: str
-    """SHA-256 over configuration and weights."""
-
-    kind: str
-    """Which network it is: soundstream, spectral, w2v_bert, or the kind of stage."""
-
-    config: dict[str, Any]
-    """The part's configuration."""
-
-    bytes: int | None = None
-    """Size of the file, to tell a truncated file from an altered one."""
-
-
-class Manifest(ModelInfo):
-    """model.json."""
-
-    format_version: int = FORMAT_VERSION
-    """Layout of the folder."""
-
-    name: str
-    """What the model calls itself."""
-
-    sample_rate: int = SAMPLE_RATE
-    """Samples per second of what it reads and makes."""
-
-    parts: dict[str, PartEntry] = Field(default_factory=dict)
-    """codec, semantic, stage_semantic, stage_coarse, stage_fine, stage_acoustic_only."""
-
-    @property
-    def info(self) -> ModelInfo:
-        """The manifest without its parts."""
-        return ModelInfo(**{key: getattr(self, key) for key in ModelInfo.model_fields})
 
 
 class _CodecEntry(Configuration):
@@ -109,35 +37,6 @@ class _CodecEntry(Configuration):
 
     config: CodecConfig
     """Told apart by its kind."""
-
-
-def read_manifest(folder: Path) -> Manifest:
-    """Read and validate model.json.
-
-    Raises:
-        ModelFolderError: when it is not there, is not ours, or is of a newer format.
-    """
-    path = folder / MANIFEST
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        raise ModelFolderError(
-            f"{folder}: not a model folder, it has no {MANIFEST}; name one that audiolm train made"
-        ) from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ModelFolderError(f"{path}: cannot be read ({error}); fetch the model again") from None
-    version = data.get("format_version") if isinstance(data, dict) else None
-    if not isinstance(version, int):
-        raise ModelFolderError(f"{path}: has no format_version, so it is not a model of audiolm")
-    if version > FORMAT_VERSION:
-        raise ModelFolderError(
-            f"{path}: format_version {version} is newer than {FORMAT_VERSION}, the newest that "
-            f"audiolm {__version__} reads; update with: pip install -U audiolm"
-        )
-    try:
-        return parse(Manifest, data, str(path))
-    except AudioLMError as error:
-        raise ModelFolderError(f"{error}; the file was altered, fetch the model again") from None
 
 
 def load_part(folder: str | Path, name: str, device: torch.device | str = "cpu") -> Part:
@@ -217,7 +116,7 @@ def save_part(
         changed = manifest.model_dump() | dict(about or {})
         changed["parts"] = manifest.parts | {name: entry}
         manifest = parse(Manifest, changed, f"{folder / MANIFEST}")
-        _write_manifest(folder, manifest)
+        write_manifest(folder, manifest)
     except (OSError, SafetensorError) as error:
         raise ModelFolderError(
             f"{path}: cannot be written ({error}); make room or permit it"
@@ -273,12 +172,6 @@ def save_parts(
         raise ModelFolderError(f"{folder}: cannot be written ({error}); choose another") from None
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-
-
-def model_fingerprint(fingerprints: Mapping[str, str]) -> str:
-    """SHA-256 over the fingerprints of a model's parts, by name."""
-    lines = [f"{name} {fingerprints[name]}\n" for name in sorted(fingerprints)]
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def count_parameters(folder: Path, entry: PartEntry) -> int:
@@ -344,11 +237,6 @@ def _whole_file(path: Path, entry: PartEntry) -> Path:
 
 def _altered(path: Path, found: str) -> ModelFolderError:
     return ModelFolderError(f"{path}: was altered ({found}); fetch the model again")
-
-
-def _write_manifest(folder: Path, manifest: Manifest) -> None:
-    with replacing(folder / MANIFEST) as draft:
-        draft.write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
 
 
 def _refuse_orphans(parts: Mapping[str, Part], stored: Mapping[str, str], dtype: Dtype) -> None:

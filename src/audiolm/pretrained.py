@@ -15,7 +15,8 @@ from audiolm.codec.contract import Codec
 from audiolm.device import choose_device
 from audiolm.errors import ModelFolderError
 from audiolm.model import AudioLM
-from audiolm.model_folder import MANIFEST, load_part, read_manifest, save_part
+from audiolm.model_folder import load_part, save_part
+from audiolm.model_manifest import MANIFEST, read_manifest
 from audiolm.part import Dtype
 from audiolm.semantic.contract import SemanticTokenizer
 from audiolm.stages import Stage

@@ -10,7 +10,7 @@ import torch.multiprocessing as multiprocessing
 from torch import nn
 
 from audiolm.errors import TrainingError
-from audiolm.model_folder import read_manifest
+from audiolm.model_manifest import read_manifest
 from audiolm.training import distributed
 from audiolm.training.distributed import World
 from training.resuming import CPU, KilledError, optimization, watched

@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 import torch
 
+from audiolm.audio.files import read
 from audiolm.cli.main import main
-from audiolm.model_folder import load_part, read_manifest
+from audiolm.data.tokens import TokenStore
+from audiolm.model_folder import load_part
+from audiolm.model_manifest import read_manifest
 from audiolm.pretrained import load
 from audiolm.training import workshop as workshop_module
 from tiny import noise
@@ -69,12 +72,45 @@ def test_it_starts_from_the_models_weights(train, trained_model, tmp_path) -> No
     assert train("--from", trained_model, "--only", only, *settings)[0] == 0
     copied = {"codec", "stage_fine", "stage_acoustic_only"}  # the coarse one reads other ids
     assert set(prints(tmp_path / "mine")) == {"semantic", "stage_semantic", *copied}
+    by_id = {"transformer.embedding.weight", "transformer.heads"}  # and the ids are others now
     for part in ("stage_semantic", "semantic"):
         mine, theirs = load_part(tmp_path / "mine", part), load_part(trained_model, part)
-        names = [name for name, _ in theirs.named_parameters()]
+        names = {name for name, _ in theirs.named_parameters()} - by_id
         assert len(names) > 10
         for name in names:
             assert torch.equal(mine.state_dict()[name], theirs.state_dict()[name]), name
+
+
+def test_stages_take_what_they_knew_of_the_old_ids_to_the_new_ones(
+    train, trained_model, tmp_path
+) -> None:
+    every = ("semantic", "coarse")
+    more = ("training.clustering.clusters", *(f"stages.{s}.layout.clusters" for s in every))
+    settings = [word for key in more for word in ("--set", f"{key}=20")]
+    only = ("--only", "w2v_bert,clustering,tokens,semantic")
+    quick = [*still("w2v_bert"), *still("stages.semantic")]
+    code, said = train("--from", trained_model, *only, *settings, *quick)
+    assert code == 0, said
+    assert f"{trained_model}: its semantic ids are others; hearing which became which" in said
+    mine, theirs = (load_part(m, "stage_semantic") for m in (tmp_path / "mine", trained_model))
+    old = load_part(trained_model, "semantic")
+    new = load_part(tmp_path / "mine", "semantic")
+    store = TokenStore(tmp_path / "mine" / "training" / "tokens" / "train")
+    counts = torch.zeros(new.clusters, old.clusters)
+    for index, recording in enumerate(store.recordings):
+        samples = read(recording.path, 16_000).samples
+        was = old.encode(torch.from_numpy(samples)[None])[0]
+        for a, b in zip(store.semantic(index).tolist(), was.tolist(), strict=True):
+            counts[a, b] += 1
+    met = counts.sum(1) > 0
+    assert int(met.sum()) > 10
+    shares = counts[met] / counts[met].sum(1, keepdim=True)
+    rows = theirs.transformer.embedding.weight[2:]  # START, END, then the ids
+    assert len(mine.transformer.embedding.weight) == 2 + new.clusters != 2 + old.clusters
+    assert torch.allclose(mine.transformer.embedding.weight[2:][met], shares @ rows, atol=1e-3)
+    again = train("--from", trained_model, *only, *settings, *quick)
+    assert again[0] == 0
+    assert "hearing which" not in again[1]  # a finished step is not begun again
 
 
 def test_a_codec_that_starts_from_another_keeps_its_codebooks(train, trained_model, tmp_path):

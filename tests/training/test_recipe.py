@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from audiolm.errors import ConfigurationError, CorpusError, TrainingError
-from audiolm.model_folder import read_manifest
+from audiolm.model_manifest import read_manifest
 from audiolm.training import recipe
 from audiolm.training.preset import STEPS, is_stage, load_preset
 from audiolm.training.recipe import Request, train_model

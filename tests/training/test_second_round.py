@@ -14,7 +14,8 @@ from audiolm.data.corpus import open_corpus
 from audiolm.data.token_writer import TokenWriter
 from audiolm.data.tokens import TokenFormat, TokenStore
 from audiolm.errors import ConfigurationError, CorpusError, TrainingError
-from audiolm.model_folder import load_part, read_manifest
+from audiolm.model_folder import load_part
+from audiolm.model_manifest import read_manifest
 from audiolm.semantic.conformer import ConformerConfig
 from audiolm.semantic.w2v_bert import W2vBert, W2vBertConfig
 from audiolm.training.distributed import World

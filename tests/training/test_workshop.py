@@ -1,6 +1,5 @@
 """The training folder and the recordings: what is used, what is left out, what is refused."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ from audiolm.data.tokens import TokenStore
 from audiolm.errors import CorpusError, TrainingError
 from audiolm.training.preset import load_preset
 from audiolm.training.recipe import Request, train_model
-from audiolm.training.workshop import Workshop, made_by
+from audiolm.training.workshop import Workshop
 
 
 def workshop(folder: Path, out: Path, *settings: str, quiet: bool = True) -> Workshop:
@@ -207,15 +206,3 @@ def test_a_stage_needs_finished_tokens(trained_model, training_corpus, tmp_path)
     request = Request(training_corpus, model, load_preset("tiny"), only=["fine"], restart=True)
     with pytest.raises(TrainingError, match=r"tokens: not finished; give --only tokens first"):
         train_model(request)
-
-
-def test_made_by_names_the_version_and_no_repository_around_an_installation(monkeypatch) -> None:
-    from audiolm._version import __version__
-    from audiolm.training import workshop as module
-
-    assert made_by().split()[:2] == ["audiolm", __version__]
-    monkeypatch.setenv("PATH", os.devnull)  # no git
-    assert made_by() == f"audiolm {__version__}"
-    monkeypatch.undo()
-    monkeypatch.setattr(module, "__file__", str(Path("/usr/lib/x.py")))
-    assert made_by() == f"audiolm {__version__}"  # not in a repository

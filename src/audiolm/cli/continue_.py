@@ -80,7 +80,7 @@ def command(
 def _end_of(prompt: Path, seconds: float) -> "Audio":
     """As much of a prompt as is used: of an hour, the rest is never decoded."""
     from audiolm.audio.files import info, read, read_end
-    from audiolm.model import warn_where_cut
+    from audiolm.prompt import warn_where_cut
 
     if not seconds > 0:  # the model says what is wrong with that
         return read(prompt)

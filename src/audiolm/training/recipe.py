@@ -23,6 +23,7 @@ import torch
 
 from audiolm.errors import ConfigurationError, TrainingError
 from audiolm.training import distributed
+from audiolm.training.about import made_by
 from audiolm.training.preset import (
     STEPS,
     Preset,
@@ -32,7 +33,7 @@ from audiolm.training.preset import (
     step_settings,
 )
 from audiolm.training.step_folder import Done, StepFolder
-from audiolm.training.workshop import Request, Workshop, made_by
+from audiolm.training.workshop import Request, Workshop
 
 __all__ = ["Request", "train_model"]
 
@@ -125,7 +126,7 @@ def _take(workshop: Workshop, name: StepName, minutes: float | None) -> dict[str
             f"give --only {name} --restart to make it anew"
         )
     if done is not None and not _wants_more(preset, name, minutes, done):
-        workshop.say(f"{name}: done already ({done.seconds:.0f} s); --restart trains anew")
+        workshop.messages.say(f"{name}: done already ({done.seconds:.0f} s); --restart trains anew")
         return done.figures
     distributed.wait(world)
     if world.writes:

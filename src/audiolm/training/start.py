@@ -11,10 +11,11 @@ from audiolm.model_folder import load_part
 from audiolm.semantic.tokenizer import W2vBertTokenizer
 from audiolm.semantic.w2v_bert import W2vBert
 from audiolm.stages import Stage
+from audiolm.training.new_ids import Shares, carried_over
 from audiolm.training.step_folder import flat_settings
 
 
-def start_from(folder: Path, part: str, network: nn.Module) -> None:
+def start_from(folder: Path, part: str, network: nn.Module, shares: Shares | None = None) -> None:
     """Give a network that is to be trained the weights of a model's part.
 
     An exported codec has no moving averages of its codebooks, so those stay as they are. A
@@ -25,6 +26,7 @@ def start_from(folder: Path, part: str, network: nn.Module) -> None:
         folder: a model folder.
         part: as the model folder calls it: codec, semantic, stage_coarse, ...
         network: a codec, a `W2vBert` or a stage.
+        shares: of a stage whose semantic ids were made anew, what became of the old ones.
 
     Raises:
         ConfigurationError: when the part is built otherwise than the network.
@@ -36,8 +38,13 @@ def start_from(folder: Path, part: str, network: nn.Module) -> None:
         start_conformer(network, given, f"--from {folder}: {part}")
         return
     assert isinstance(network, Codec | Stage)
+    weights = given.state_dict()
+    if shares is not None:
+        assert isinstance(given, Stage)
+        assert isinstance(network, Stage)
+        weights = carried_over(given, network, shares)
     try:
-        network.load_state_dict(given.state_dict())
+        network.load_state_dict(weights)
     except RuntimeError:
         raise _built_otherwise(f"--from {folder}: {part}", given.config, network.config) from None
 

@@ -2,8 +2,6 @@
 
 import errno
 import json
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,21 +9,24 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
-from audiolm._version import __version__
 from audiolm.data.tokens import TokenStore
 from audiolm.errors import ConfigurationError, TrainingError
-from audiolm.model_folder import MANIFEST, load_part, save_part
+from audiolm.model_folder import load_part, save_part
+from audiolm.model_manifest import MANIFEST, read_manifest
 from audiolm.part import fingerprint
+from audiolm.semantic import SemanticTokenizer
 from audiolm.semantic.tokenizer import W2vBertTokenizer
 from audiolm.semantic.w2v_bert import W2vBert, W2vBertConfig
+from audiolm.stages import Stage
 from audiolm.training import distributed
+from audiolm.training.about import about_model
 from audiolm.training.clustering import Clustering, ClusteringConfig, cluster
 from audiolm.training.codec_task import CodecTask, CodecTraining
-from audiolm.training.logbook import ShareBar
 from audiolm.training.loop import Outcome, train
+from audiolm.training.messages import Messages
 from audiolm.training.model_parts import ModelParts
+from audiolm.training.new_ids import Shares, shares_of_old_ids
 from audiolm.training.opening import Opened, open_recordings
 from audiolm.training.preset import Preset, StepName, step_keys, step_settings
 from audiolm.training.recordings import Recordings
@@ -70,8 +71,9 @@ class Workshop:
         self.device = request.device
         self.folder = request.out / "training"
         self.world = distributed.join(self.device)
+        self.messages = Messages(quiet=request.quiet, writes=self.world.writes)
         self.parts = ModelParts(
-            request.out, request.start, self._about, self.world, self.device, self.say
+            request.out, request.start, self._about, self.world, self.device, self.messages.say
         )
         self.minutes: float | None = None
         """Time for the step that is taken; None: what the preset says."""
@@ -130,7 +132,7 @@ class Workshop:
         targets = []
         for name, recordings in zip(("train", "held_out"), self.recordings(), strict=True):
             place, settings = folder / "targets" / name, self.preset.training.tokens
-            with self._bar(f"targets {name}") as bar:
+            with self.messages.bar(f"targets {name}") as bar:
                 # Where all are there, this makes sure that they are of these recordings.
                 store = tokenize_corpus(None, first, recordings, place, settings, self.world, bar)
             targets.append(store)
@@ -159,16 +161,18 @@ class Workshop:
         trained = StepFolder(self.folder / trained_by)
         trained.refuse_other(step_settings(self.preset, trained_by), step_keys(trained_by))
         if trained.done() is None:
-            self.say(f"{folder.name}: {trained_by} is not finished; its last checkpoint is taken")
+            self.messages.say(
+                f"{folder.name}: {trained_by} is not finished; its last checkpoint is taken"
+            )
         built = W2vBert(network)
         built.load_state_dict(self._w2v_bert_weights(trained_by))
-        with self._bar(folder.name) as bar:
+        with self.messages.bar(folder.name) as bar:
             result = cluster(
                 built.to(self.device), self.recordings()[0], config, self.preset.seed, bar
             )
         if self.world.writes:
             save_part(folder, "semantic", result.tokenizer, dtype=self.preset.storage)
-        self._report(folder.name, result.figures, result.alarms)
+        self.messages.report(folder.name, result.figures, result.alarms)
         return result
 
     def _first_tokenizer(self) -> W2vBertTokenizer:
@@ -192,7 +196,7 @@ class Workshop:
         codec, tokenizer = self.parts.codec(), self.parts.tokenizer()
         figures: dict[str, float] = {}
         for name, recordings in zip(("train", "held_out"), self.recordings(), strict=True):
-            with self._bar(f"tokens {name}") as bar:
+            with self.messages.bar(f"tokens {name}") as bar:
                 store = tokenize_corpus(
                     codec.to(self.device),
                     tokenizer.to(self.device),
@@ -207,7 +211,7 @@ class Workshop:
                 for key, value in store.statistics.items()
                 if isinstance(value, int | float)
             }
-        self._report("tokens", figures, [])
+        self.messages.report("tokens", figures)
         return figures
 
     def stage(self, name: StepName, folder: Path) -> dict[str, float]:
@@ -285,9 +289,9 @@ class Workshop:
                 self.device,
                 self.world,
                 self.preset.seed,
-                self.request.quiet or not self.world.writes,
+                self.messages.quiet,
             )
-            self._report_skipped(self._opened.skipped)
+            self.messages.report_skipped(self._opened.skipped, self.folder / "skipped.txt")
         return self._opened
 
     def _start(self, task: Task, folder: Path) -> None:
@@ -295,8 +299,23 @@ class Workshop:
         part = _part_made_by(task.name)
         start = self.parts.to_start_from(part)
         if start is not None and not _resumes(folder):
-            start_from(start, part, next(iter(task.networks.values())))
-            self.say(f"{task.name}: starts from the {part} of {start}")
+            network = next(iter(task.networks.values()))
+            shares = self._shares_of_old_ids(start, network) if isinstance(network, Stage) else None
+            start_from(start, part, network, shares)
+            self.messages.say(f"{task.name}: starts from the {part} of {start}")
+
+    def _shares_of_old_ids(self, start: Path, stage: Stage) -> Shares | None:
+        """What became of the ids that the stage of `start` knows; None where they are the same."""
+        ours, old = stage.config.semantic_fingerprint, self.parts.to_start_from("semantic")
+        if not ours or old is None:
+            return None
+        if read_manifest(start).parts["semantic"].fingerprint == ours:
+            return None
+        tokenizer = load_part(old, "semantic", self.device)
+        assert isinstance(tokenizer, SemanticTokenizer)
+        self.messages.say(f"{start}: its semantic ids are others; hearing which became which")
+        tokens = TokenStore(self.folder / "tokens" / "train")
+        return shares_of_old_ids(tokenizer, tokens, self.recordings()[0])
 
     def _train(self, task: Task, folder: Path) -> dict[str, float]:
         outcome: Outcome = train(task, folder, self.device, self.world, quiet=self.request.quiet)
@@ -307,21 +326,7 @@ class Workshop:
 
     def _about(self) -> dict[str, Any]:
         """What model.json says beside the parts."""
-        return {
-            "preset": self._preset_to_share(),
-            "made_by": made_by(),
-            "data": {
-                "folder": self.request.folder.resolve().name,
-                "recordings": self._recordings().summary(),
-            },
-        }
-
-    def _preset_to_share(self) -> dict[str, Any]:
-        """The preset as a model folder tells it: folders by name, not where they lie here."""
-        preset = self.preset.model_dump(mode="json")
-        if self.preset.data.validation:
-            preset["data"]["validation"] = Path(self.preset.data.validation).resolve().name
-        return preset
+        return about_model(self.preset, self.request.folder, self._recordings().summary())
 
     def _w2v_bert_weights(self, trained_by: StepName) -> dict[str, Tensor]:
         """The averaged weights of the network under the semantic tokens."""
@@ -360,34 +365,6 @@ class Workshop:
                 f"{out}: cannot be written ({error.strerror}); name another folder with --out"
             ) from None
 
-    def _bar(self, name: str) -> ShareBar:
-        return ShareBar(name, self.request.quiet or not self.world.writes)
-
-    def say(self, message: str) -> None:
-        """Tell the user, unless they want quiet."""
-        if not self.request.quiet:
-            self._warn(message)
-
-    def _warn(self, message: str) -> None:
-        """Tell the user in any case."""
-        if self.world.writes:
-            tqdm.write(message, file=sys.stderr)
-
-    def _report(self, name: str, figures: dict[str, float], alarms: list[str]) -> None:
-        self.say(f"{name}: " + ", ".join(f"{key} {value:.4g}" for key, value in figures.items()))
-        for alarm in alarms:
-            self._warn(f"{name}: warning: {alarm}")
-
-    def _report_skipped(self, reasons: list[str]) -> None:
-        """Say how many files are left out, and list them in a file."""
-        if reasons and self.world.writes:
-            path = self.folder / "skipped.txt"
-            write_text(path, "\n".join(reasons))
-            self._warn(
-                f"recordings: warning: {len(reasons)} files cannot be read and are left out, "
-                f"listed in {path}; the first: {reasons[0]}"
-            )
-
 
 def _resumes(folder: Path) -> bool:
     """Whether a step goes on from a checkpoint of its own."""
@@ -397,20 +374,3 @@ def _resumes(folder: Path) -> bool:
 def _part_made_by(task: str) -> str:
     """The part that comes of a training task, as the model folder calls it."""
     return {"codec": "codec", "w2v_bert": "semantic"}.get(task, f"stage_{task}")
-
-
-def made_by() -> str:
-    """The version, and the commit where the package runs from a checkout."""
-    here = Path(__file__).parent
-    try:
-        commit = subprocess.run(
-            ["git", "log", "-1", "--format=%h", "--abbrev=12", "--", "."],
-            cwd=here,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=5,
-        ).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        commit = ""
-    return f"audiolm {__version__} {commit}".rstrip()

@@ -1,0 +1,81 @@
+"""Prompts and lengths: what can be asked of a model, and which part of a prompt it hears.
+
+Of a long prompt the end is used, in whole semantic steps, and the caller is told. What is no
+recording, is too short to be continued or is no length is refused.
+"""
+
+import math
+import warnings
+
+import numpy as np
+
+from audiolm.audio.waveform import Audio
+from audiolm.errors import AudioError, ConfigurationError
+from audiolm.shapes import SAMPLE_RATE, SEMANTIC_HOP
+
+MINIMUM_PROMPT_SECONDS = 0.5
+"""A shorter prompt says too little to be continued."""
+
+MAXIMUM_SECONDS = 3600.0
+"""Longer audio than this is refused: it is a slip of the keyboard more often than a wish."""
+
+
+class PromptCutWarning(UserWarning):
+    """A prompt is longer than what is used of it."""
+
+
+def prompt_samples(prompt: Audio, seconds: float | None, stacklevel: int = 2) -> np.ndarray:
+    """The end of a prompt (T,) at 16 kHz, whole semantic steps of it.
+
+    Args:
+        prompt: a recording of any rate.
+        seconds: how much of its end is used; all when None.
+        stacklevel: whom a warning is said to come from, counted from here: 2 is the caller.
+
+    Raises:
+        AudioError: the prompt is no recording, or is shorter than half a second.
+        ConfigurationError: `seconds` is not a length.
+
+    Warns:
+        PromptCutWarning: the prompt is longer than `seconds`.
+    """
+    require_audio(prompt, "prompt")
+    if seconds is not None:
+        check_seconds("prompt_seconds", seconds)
+        warn_where_cut(prompt.seconds, seconds, stacklevel + 1)
+        prompt = prompt.last(seconds)
+    if prompt.seconds < MINIMUM_PROMPT_SECONDS:
+        raise AudioError(
+            f"prompt: {prompt.seconds:.2f} s is too short to be continued; "
+            f"give at least {MINIMUM_PROMPT_SECONDS:g} s"
+        )
+    samples = prompt.resampled(SAMPLE_RATE).samples
+    return samples[len(samples) % SEMANTIC_HOP :]
+
+
+def warn_where_cut(whole: float, used: float, stacklevel: int = 2) -> None:
+    """Tell that of a prompt of `whole` seconds the last `used` are heard, where it is longer."""
+    if whole > used + SEMANTIC_HOP / SAMPLE_RATE:
+        warnings.warn(
+            f"prompt: {whole:.2f} s long, of which the last {used:g} s are used; "
+            "ask for more with prompt_seconds",
+            PromptCutWarning,
+            stacklevel=stacklevel,
+        )
+
+
+def check_seconds(name: str, seconds: float) -> None:
+    """Raise ConfigurationError where `seconds` is not a length; `name` is the setting's."""
+    if not (math.isfinite(seconds) and 0 < seconds <= MAXIMUM_SECONDS):
+        raise ConfigurationError(
+            f"{name}: {seconds:g} is not a length; give more than 0 and at most "
+            f"{MAXIMUM_SECONDS:g} seconds"
+        )
+
+
+def require_audio(audio: Audio, name: str) -> Audio:
+    """What was given, or AudioError where it is no recording; `name` is the argument's."""
+    if not isinstance(audio, Audio):
+        kind = type(audio).__name__
+        raise AudioError(f"{name}: need an Audio, got {kind}; read a file with audiolm.read")
+    return audio

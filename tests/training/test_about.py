@@ -1,0 +1,30 @@
+"""What model.json says about how a model was made."""
+
+import os
+from pathlib import Path
+
+from audiolm.training.about import about_model, made_by
+from audiolm.training.preset import load_preset
+
+
+def test_folders_are_told_by_name_and_not_where_they_lie(tmp_path) -> None:
+    preset = load_preset("tiny", [f"data.validation={tmp_path / 'others'}"])
+    about = about_model(preset, tmp_path / "mine", {"train hours": 9.0})
+    assert about["data"] == {"folder": "mine", "recordings": {"train hours": 9.0}}
+    assert about["made_by"] == made_by()
+    expected = preset.model_dump(mode="json")
+    expected["data"]["validation"] = "others"
+    assert about["preset"] == expected
+    assert str(tmp_path) not in str(about)
+
+
+def test_made_by_names_the_version_and_no_repository_around_an_installation(monkeypatch) -> None:
+    from audiolm._version import __version__
+    from audiolm.training import about as module
+
+    assert made_by().split()[:2] == ["audiolm", __version__]
+    monkeypatch.setenv("PATH", os.devnull)  # no git
+    assert made_by() == f"audiolm {__version__}"
+    monkeypatch.undo()
+    monkeypatch.setattr(module, "__file__", str(Path("/usr/lib/x.py")))
+    assert made_by() == f"audiolm {__version__}"  # not in a repository

@@ -1,13 +1,22 @@
 """Word and character errors."""
 
 import pytest
+import torch
 from asking import add_transcripts, ask, utterance
 from hypothesis import given
 from hypothesis import strategies as st
 
 from audiolm.audio.files import read
 from audiolm.evaluation import content
-from audiolm.evaluation.content import Heard, by_chance, error_figures, errors, evaluate, normalised
+from audiolm.evaluation.content import (
+    Heard,
+    by_chance,
+    error_figures,
+    errors,
+    evaluate,
+    id_figures,
+    normalised,
+)
 from audiolm.evaluation.protocol import Skipped
 from reference.levenshtein import edit_distance
 from tiny import tiny_model
@@ -92,6 +101,23 @@ def test_chance_where_there_is_little_to_choose_from():
     assert (second.utterance, second.text) == (one, "y")
 
 
+def test_same_ids_are_counted_at_the_same_steps():
+    one, two = utterance("1", "a"), utterance("2", "b")
+    ids = torch.tensor
+    heard = [
+        Heard("original", one, "", ids([1, 2, 3, 4])),
+        Heard("original", two, "", ids([5, 6])),
+        Heard("codec", one, "", ids([1, 2, 4, 4])),
+        Heard("codec", two, "", ids([6, 6, 7])),  # a step too long
+        Heard("acoustic_generation", one, "", ids([4, 1, 2])),
+    ]
+    figures = id_figures(heard, seed=0)
+    assert set(figures) == {"ids.codec", "ids.acoustic_generation"}
+    assert figures["ids.codec"].value == pytest.approx(100 * 4 / 6)
+    assert figures["ids.codec"].count == 2
+    assert figures["ids.acoustic_generation"].value == 0
+
+
 class Listener:
     """Knows the originals by heart, and hears nothing in anything else."""
 
@@ -137,6 +163,13 @@ def test_everything_is_listened_to(corpus, listener, tmp_path):
         assert figures[f"wer.{kind}"].value == 100
     assert figures["wer.acoustic_generation"].count == 8
     assert len(result.tables[0].rows) == 4
+    lm, pieces = tiny_model(), sorted(corpus[0].rglob("*.wav"))
+    same = steps = 0
+    for path in pieces:
+        audio = read(path)
+        was, now = (lm.tokenize(x).semantic for x in (audio, lm.reconstruction(audio)))
+        same, steps = same + int((was == now).sum()), steps + len(was)
+    assert figures["ids.codec"].value == pytest.approx(100 * same / steps)
     assert "listener" in result.conditions["recogniser"]
     assert shares == pytest.approx([0.25, 0.5, 0.75, 1.0])
     rates = {audio.sample_rate for audio in listener.heard}

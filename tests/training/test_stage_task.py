@@ -150,17 +150,3 @@ def test_recordings_shorter_than_a_crop_are_enough(token_store, tmp_path) -> Non
     for kind in KINDS:
         outcome = run(task(*stores, kind, crop_seconds=4), tmp_path / kind, seed=0)
         assert math.isfinite(outcome.figures["loss"])
-
-
-def test_noise_is_for_training_alone(stores) -> None:
-    noisy, plain = task(*stores, dropout=0.0, noise=0.9), task(*stores, dropout=0.0)
-    noisy.networks.load_state_dict(plain.networks.state_dict())
-    with torch.no_grad():
-        for weight in [*noisy.networks.parameters(), *plain.networks.parameters()]:
-            weight.mul_(10 if weight.ndim > 1 else 1)
-    batch = plain.batch(0, 0)
-    name = plain.name
-    losses = [float(t.loss(name, batch, 0.0).total) for t in (plain, plain, noisy)]
-    assert losses[0] == losses[1] != losses[2]
-    judged = [t.validate(t.networks[name].eval()).figures for t in (plain, noisy)]
-    assert judged[0] == judged[1]

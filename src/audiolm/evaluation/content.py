@@ -3,12 +3,18 @@
 Acoustic generation keeps the semantic tokens and draws everything else anew, so that the words it
 says are those that the semantic tokens hold (section IV-C). Beside it stands chance: the words of
 what was generated from another utterance.
+
+A recogniser misreads speech of few hours' training in its own ways, and a word is right or wrong.
+So the semantic tokenizer is asked as well: how many of its ids it hears again.
 """
 
 import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+import torch
+from torch import Tensor
 
 from audiolm.audio.files import read
 from audiolm.evaluation.corpora import Utterance, utterances
@@ -35,6 +41,9 @@ NAMES = {
 }
 
 
+NO_IDS = torch.empty(0, dtype=torch.long)
+
+
 @dataclass(frozen=True)
 class Errors:
     """How two texts differ: insertions, deletions and substitutions."""
@@ -53,6 +62,8 @@ class Heard:
     kind: str
     utterance: Utterance
     text: str
+    ids: Tensor = NO_IDS
+    """(S,) semantic ids of the sound, one every 40 ms."""
 
 
 def evaluate(request: Request) -> PartResult:
@@ -85,21 +96,22 @@ def evaluate(request: Request) -> PartResult:
             sounds.append(("acoustic_generation", made))
         for kind, sound in sounds:
             text = normalised(recogniser.transcribe(sound))
-            heard.append(Heard(kind, utterance, text))
+            heard.append(Heard(kind, utterance, text, model.tokenize(sound).semantic))
         request.progress((number + 1) / len(chosen))
     heard += by_chance(heard)
 
-    figures = error_figures(heard, request.seed)
+    figures = error_figures(heard, request.seed) | id_figures(heard, request.seed)
     rows: list[list[Cell]] = [
-        [NAMES[kind], figures[f"cer.{kind}"], figures[f"wer.{kind}"]]
-        for kind in NAMES
-        if f"wer.{kind}" in figures
+        [NAMES[k], *(figures.get(f"{name}.{k}") for name in ("cer", "wer", "ids"))]
+        for k in NAMES
+        if f"wer.{k}" in figures
     ]
     conditions = {
         "recogniser": recogniser.name,
         "text": "lower case, no punctuation but apostrophes within words",
         "utterances": f"{len(chosen)} of {options.shortest:g} to {options.longest:g} s",
         "samples": f"{samples} acoustic generations of each",
+        "same ids": f"of the model's own tokenizer, K = {model.semantic.clusters}, step by step",
     }
     if not samples:
         conditions["not measured"] = "acoustic generation: the model has no stage coarse"
@@ -107,7 +119,9 @@ def evaluate(request: Request) -> PartResult:
         "The paper's recogniser is a Conformer Transducer-L: the distances between rows compare, "
         f"their heights do not. Recogniser here: {recogniser.name}."
     )
-    table = Table("Character and word error rate", ["Sound", "CER", "WER"], rows, note)
+    table = Table(
+        "Character and word error rate", ["Sound", "CER", "WER", "Same semantic ids"], rows, note
+    )
     series = {
         title: {NAMES[k]: figures[f"{name}.{k}"] for k in NAMES if f"{name}.{k}" in figures}
         for name, title in (("cer", "CER"), ("wer", "WER"))
@@ -142,7 +156,7 @@ def errors(text: str, transcript: str) -> Errors:
 
 
 def by_chance(heard: Sequence[Heard]) -> list[Heard]:
-    """The texts of acoustic generation, each as if it were said in another utterance.
+    """What acoustic generation made, each as if it were said in another utterance.
 
     That is one by another speaker wherever there is one, else another one by the same.
     """
@@ -157,7 +171,7 @@ def by_chance(heard: Sequence[Heard]) -> list[Heard]:
         if others:
             partners[own.recording.id] = (strangers or others)[0]
     return [
-        Heard("chance", partners[one.utterance.recording.id], one.text)
+        Heard("chance", partners[one.utterance.recording.id], one.text, one.ids)
         for one in made
         if one.utterance.recording.id in partners
     ]
@@ -183,4 +197,21 @@ def error_figures(heard: Sequence[Heard], seed: int) -> dict[str, Figure]:
                 paper=PAPER.get(kind, {}).get(name),
                 seed=seed,
             )
+    return figures
+
+
+def id_figures(heard: Sequence[Heard], seed: int) -> dict[str, Figure]:
+    """Share of the original's semantic ids that each kind of sound has at the same steps."""
+    wanted = {one.utterance.recording.id: one.ids for one in heard if one.kind == "original"}
+    figures: dict[str, Figure] = {}
+    for kind in dict.fromkeys(one.kind for one in heard if one.kind != "original"):
+        of_kind = [one for one in heard if one.kind == kind]
+        pairs = [(one.ids, wanted[one.utterance.recording.id]) for one in of_kind]
+        steps = [min(len(found), len(asked)) for found, asked in pairs]
+        same = [
+            int((found[:n] == asked[:n]).sum())
+            for (found, asked), n in zip(pairs, steps, strict=True)
+        ]
+        speakers = [one.utterance.speaker for one in of_kind]
+        figures[f"ids.{kind}"] = ratio_figure(same, steps, speakers, unit="%", scale=100, seed=seed)
     return figures

@@ -6,7 +6,7 @@ goes on with them (`generate`).
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +17,7 @@ from torch import Tensor
 from audiolm.configuration import Configuration
 from audiolm.errors import AudioLMError
 from audiolm.part import Part
-from audiolm.shapes import FRAMES_PER_STEP, SAMPLE_RATE, SEMANTIC_HOP, FlatIds, FlatMask
+from audiolm.shapes import FRAMES_PER_STEP, SAMPLE_RATE, SEMANTIC_HOP, FlatMask
 from audiolm.stages.cache import quick_weights
 from audiolm.stages.generation import Drawing, continue_codes, continue_semantic, fill_fine
 from audiolm.stages.layout import BLANK, SEMANTIC, Flat, Layout, LayoutConfig, Streams
@@ -81,19 +81,9 @@ class Stage(Part):
         self.decoding_weights: torch.dtype | None = None
         """Type of the weights in `generate`; None takes the quickest there is, `quick_weights`."""
 
-    def forward(self, streams: Streams, noise: float = 0.0) -> StageLoss:
-        """The loss of predicting the streams.
-
-        Args:
-            streams: what is predicted, and what it is predicted from.
-            noise: share of the predicted tokens that are misread: where they are the past of later
-                ones, random ids of their kind stand in their place. Generation goes on from ids
-                that it drew itself and that nobody ever said; this teaches it not to trust them
-                too far, and to look at the conditioning.
-        """
+    def forward(self, streams: Streams) -> StageLoss:
+        """The loss of predicting the streams."""
         flat = self.layout.flatten(streams)
-        if noise:
-            flat = replace(flat, ids=self._misread(flat, noise))
         nats, correct, tokens = [], [], []
         kinds = {}
         for kind, _, logits, targets in self._predictions(flat):
@@ -181,17 +171,6 @@ class Stage(Part):
             return continue_codes(
                 self.transformer, semantic, codes, steps, self._context_frames, drawing
             )
-
-    def _misread(self, flat: Flat, share: float) -> FlatIds:
-        """The ids (B, L) with a share of those that are predicted elsewhere drawn at random."""
-        own = F.pad(flat.kinds[:, :-1], (1, 0), value=-1)  # (B, L) kind of the id itself
-        chosen = torch.rand(own.shape, device=own.device) < share
-        ids = flat.ids
-        for kind in self.layout.kinds:
-            allowed = self.layout.allowed(kind)
-            drawn = torch.randint_like(ids, allowed.start, allowed.stop)
-            ids = torch.where(chosen & (own == kind), drawn, ids)
-        return ids
 
     @property
     def _name(self) -> str:

@@ -28,8 +28,6 @@ class StageTraining(Configuration):
     """The optimizer, and how long."""
     crop_seconds: float = Field(default=10.0, gt=0)
     """Length of a training crop."""
-    noise: float = Field(default=0.0, ge=0, lt=1)
-    """Share of the tokens that are misread where they are the past of later ones."""
 
 
 class StageTask:
@@ -54,7 +52,6 @@ class StageTask:
         self.device = device
         self.world_size = world_size
         self.seed = seed
-        self.noise = training.noise
         self.steps = round(training.crop_seconds * SAMPLE_RATE / SEMANTIC_HOP)
         self.networks = nn.ModuleDict({name: Stage(config)})
         self._samplers: dict[int, CropSampler] = {}  # by rank
@@ -71,7 +68,7 @@ class StageTask:
 
     def loss(self, network: str, batch: Any, progress: float) -> Loss:
         """Mean cross-entropy of the predicted tokens, in nats; bits by kind for the log."""
-        result = self.networks[network](batch, noise=self.noise)
+        result = self.networks[network](batch)
         bits = {f"bits {kind}": nats / math.log(2) for kind, nats in result.kinds.items()}
         return Loss(result.loss, bits)
 

@@ -43,6 +43,28 @@ def test_every_feature_has_its_errors(tmp_path):
     assert all(plot.is_file() for plot in result.plots)
 
 
+def test_features_are_asked_about_the_tokens_that_they_have_frames_of(tmp_path):
+    path = abx_items(tmp_path / "data")
+    lines = path.read_text().splitlines()
+    # Too short for a step of 40 ms that is not the last: frames of these are in the mel alone.
+    short = [
+        f"{stem} {onset:.2f} {onset + 0.03:.2f} {'PQ'[round(10 * onset) % 2]} A B {stem[:3]}"
+        for stem in ("100-0-0000", "101-1-0000")
+        for onset in (2.5, 2.6, 2.7, 2.8)
+    ]
+    path.write_text("\n".join([*lines, *short]) + "\n")
+
+    def figures(*features):
+        settings = {"features": features}
+        request = ask(MODEL, tmp_path / "data", tmp_path / "out", abx=settings)
+        return abx.evaluate(request).figures
+
+    together = figures("mel", "semantic", "mfcc")
+    assert together == figures("mel") | figures("semantic") | figures("mfcc")
+    counts = {name: figure.count for name, figure in together.items() if "within" in name}
+    assert list(counts.values()) == [32, 24, 32]
+
+
 def test_layers_are_drawn_as_a_curve(tmp_path):
     abx_items(tmp_path / "data")
     settings = {"features": ["layer:1", "layer:2"]}

@@ -17,15 +17,20 @@ def test_the_cost_of_a_path_equals_that_of_plain_loops(n, m, seed, ties):
     tables = generator.random((n, m, 5))
     if ties:  # so that the preference among equal paths matters; eighths add without rounding
         tables = generator.integers(0, 3, (n, m, 5)) / 8
-    found = dtw.warped(torch.from_numpy(tables))
-    for pair in range(5):
-        assert found[pair].item() == pytest.approx(warp(tables[:, :, pair].tolist()), abs=1e-12)
+    lengths = generator.integers(1, [n, m], (5, 2), endpoint=True)
+    lengths[0] = n, m
+    found = dtw.warped(torch.from_numpy(tables), lengths)
+    for pair, (rows, columns) in enumerate(lengths):
+        expected = warp(tables[:rows, :columns, pair].tolist())
+        assert found[pair].item() == pytest.approx(expected, abs=1e-12)
 
 
-def test_many_pairs_of_many_lengths_equal_one_at_a_time(monkeypatch):
-    monkeypatch.setattr(dtw, "CELLS", 100)  # so that groups are cut
+@pytest.mark.parametrize("limit", ["CELLS", "NUMBERS"])
+def test_many_pairs_of_many_lengths_equal_one_at_a_time(monkeypatch, limit):
+    monkeypatch.setattr(dtw, limit, 300)  # so that groups are cut
     generator = np.random.default_rng(0)
-    lengths = generator.integers(1, 8, 12)
+    lengths = generator.integers(1, 20, 12)
+    lengths[-1] = 9  # compared in tables of ten: one more than there are frames
     frames = generator.standard_normal((lengths.sum(), 4)).astype(np.float32)
     starts = np.cumsum(lengths) - lengths
     tokens = dtw.Tokens(torch.from_numpy(frames), starts, lengths)
@@ -68,4 +73,13 @@ def test_no_pairs_give_no_distances():
 def test_a_path_is_divided_by_its_own_length():
     # The straight path costs 0 + 1 + 0 over 3 cells, the way round 0 + 0.25 * 2 + 0 over 4 or 5.
     table = torch.tensor([[0.0, 0.25, 0.9], [0.9, 1.0, 0.25], [0.9, 0.9, 0.0]])[:, :, None]
-    assert dtw.warped(table)[0].item() == pytest.approx(0.5 / 4)
+    assert dtw.warped(table, np.array([[3, 3]]))[0].item() == pytest.approx(0.5 / 4)
+
+
+def test_tables_are_of_few_sizes_and_little_larger_than_needed():
+    lengths = np.arange(1, 200)
+    sizes = dtw.table_sizes(lengths)
+    assert np.array_equal(sizes[:8], lengths[:8])
+    assert sizes[8:17].tolist() == [10, 10, 12, 12, 14, 14, 16, 16, 20]
+    assert (sizes >= lengths).all() and (sizes < 1.25 * lengths).all()
+    assert len(set(sizes)) < 30

@@ -48,6 +48,27 @@ def test_semantic_frames_are_the_centroids_of_the_ids():
     torch.testing.assert_close(tool.extract(WAVEFORM)[0], MODEL.semantic.centroids[ids])
 
 
+@pytest.mark.parametrize("layer", ["layer", "layer:2"])
+def test_the_network_runs_once_for_its_layer_and_the_semantic_tokens(layer):
+    names = ["semantic", "mfcc", layer, "layer:1", "semantic"]
+    tools = extractors(names, (), MODEL)
+    assert [[feature.name for feature in tool.features] for tool in tools] == [
+        ["semantic", "layer_2"],
+        ["mfcc"],
+        ["layer_1"],
+    ]
+    runs = []
+    hook = MODEL.semantic.conformer.register_forward_hook(lambda *_: runs.append(1))
+    with torch.inference_mode():
+        together = tools[0].extract(WAVEFORM)
+    hook.remove()
+    assert len(runs) == 1
+    for frames, name in zip(together, ["semantic", layer], strict=True):
+        (alone,) = extractors([name], (), MODEL)
+        assert torch.equal(frames, alone.extract(WAVEFORM)[0])
+    assert torch.equal(together[1], MODEL.semantic.features(WAVEFORM, layer=2)[0])
+
+
 def test_codec_frames_are_the_quantizer_s_output():
     (tool,) = extractors(["codec"], (2,), MODEL)
     with torch.inference_mode():

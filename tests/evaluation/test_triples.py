@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from audiolm.errors import CorpusError
+from audiolm.evaluation import triples
 from audiolm.evaluation.corpora import Item
 from audiolm.evaluation.dtw import Tokens, pair_distances
-from audiolm.evaluation.triples import Cell, Groups, cell_errors, cut, score
+from audiolm.evaluation.triples import Cell, Comparisons, Groups, Questions, cut, score
 from reference.abx import abx
 from reference.abx import score as plain_score
 
@@ -43,13 +44,58 @@ def test_errors_equal_those_of_plain_loops(across, ties):
     )
     groups = Groups(items, largest=1000)
     cells = groups.across(1000) if across else groups.within()
-    errors = cell_errors(cells, lambda pairs: pair_distances(tokens, pairs))
+    comparisons = Comparisons(cells)
+    errors = comparisons.errors(pair_distances(tokens, comparisons.pairs))
     plain = [
         (f.astype(float).tolist(), i.phone, i.context, i.speaker)
         for f, i in zip(frames, items, strict=True)
     ]
     assert 0.2 < score(cells, errors).value < 0.8
     assert score(cells, errors).value == pytest.approx(abx(plain, across), abs=1e-6)
+
+
+@pytest.mark.parametrize("at_once", [1, triples.TRIPLES])
+def test_the_error_of_each_cell_equals_that_of_plain_loops(monkeypatch, at_once):
+    monkeypatch.setattr(triples, "TRIPLES", at_once)
+    items, _ = random_tokens(5)
+    groups = Groups(items, largest=4)
+    cells = [*groups.within(), *groups.across(3)]
+    comparisons = Comparisons(cells)
+    table = np.random.default_rng(0).integers(0, 4, (len(items), len(items)))  # so that ties occur
+    errors = comparisons.errors(table[tuple(comparisons.pairs.T)])
+    assert len(errors) == len(cells) > 20
+    for cell, error in zip(cells, errors, strict=True):
+        wrong = []
+        for x in cell.x:
+            for a in cell.a:
+                for b in cell.b:
+                    if x != a:
+                        # Of two tokens of one group the distance is that of the earlier one.
+                        to_a = table[min(x, a), max(x, a)] if cell.a == cell.x else table[x, a]
+                        wrong.append(1.0 if table[x, b] < to_a else 0.5 * (table[x, b] == to_a))
+        assert error == pytest.approx(sum(wrong) / len(wrong))
+
+
+def test_questions_are_those_of_both_modes():
+    items, _ = random_tokens(6)
+    questions = Questions(items, largest=5, most=1, any_context=False, seed=3)
+    table = np.random.default_rng(0).random((len(items), len(items)))
+    scores = questions.scores(table[tuple(questions.pairs.T)])
+    groups = Groups(items, 5, seed=3)
+    for mode, cells in {"within": groups.within(), "across": groups.across(1)}.items():
+        assert questions.cells[mode] == cells
+        alone = Comparisons(cells)
+        assert scores[mode] == score(cells, alone.errors(table[tuple(alone.pairs.T)]), 3)
+        tokens = {n for cell in cells for group in (cell.x, cell.a, cell.b) for n in group}
+        assert questions.tokens[mode] == len(tokens)
+
+
+def test_a_mode_without_cells_has_no_score():
+    items = [item("P"), item("P"), item("Q")]  # of one speaker
+    questions = Questions(items, largest=5, most=5, any_context=False, seed=0)
+    scores = questions.scores(np.zeros(len(questions.pairs)))
+    assert list(scores) == list(questions.cells) == ["within"]
+    assert Questions(items[:2], 5, 5, False, 0).scores(np.empty(0)) == {}
 
 
 def test_cells_weigh_as_the_protocol_says():

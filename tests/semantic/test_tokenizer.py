@@ -107,6 +107,7 @@ def test_ids_are_the_nearest_centroids_of_normalised_features():
         int(((made.centroids - step) ** 2).sum(dim=1).argmin()) for step in normalised.unbind()
     ]
     assert made.encode(waveform)[0].tolist() == expected
+    assert made.quantize(features[None])[0].tolist() == expected
     assert len(set(expected)) > 1
     assert made.centroids.shape == (8, 16)
 
@@ -136,6 +137,7 @@ def test_with_a_projection_ids_are_the_nearest_centroids_behind_it():
     assert made.centroids.shape == (8, 3)
     with torch.autocast("cpu", torch.bfloat16):
         assert made.encode(waveform)[0].tolist() == expected
+        assert made.quantize(made.features(waveform))[0].tolist() == expected
 
 
 def test_with_a_projection_it_is_stored_and_built_again_the_same():

@@ -21,11 +21,11 @@ from audiolm.evaluation.frames import SPECTRA, Extractor, Feature, extractors, n
 from audiolm.evaluation.options import AbxConfig
 from audiolm.evaluation.protocol import Cell, Figure, PartResult, Request, Skipped, Table
 from audiolm.evaluation.selection import limited
-from audiolm.evaluation.triples import Groups, cell_errors, cut, score
+from audiolm.evaluation.threads import spread
+from audiolm.evaluation.triples import MODES, Questions, cut
 from audiolm.shapes import SAMPLE_RATE
 
 ABX_DATA = "https://dl.fbaipublicfiles.com/librilight/data/ABX_data.tgz"
-MODES = ("within", "across")
 BAND_FILES = 20
 """Recordings whose spectrum is looked at to say how high the sound goes."""
 BAND_FLOOR = 1e-7
@@ -95,6 +95,9 @@ def _measured(
     progress: Callable[[float], None],
 ) -> list[tuple[Feature, Scores]]:
     """Every feature with its errors."""
+    options = request.options.abx
+    questions: dict[tuple[Item, ...], Questions] = {}
+    """By the tokens that have frames: those of nearly all features are the same."""
     found = []
     for step, tool in enumerate(tools):
 
@@ -108,11 +111,17 @@ def _measured(
                 share = 0.5 + 0.5 * (number + done) / len(tools[step].features)
                 progress((step + share) / len(tools))
 
-            kept, starts, lengths = cut(
-                items, feature.rate, counts, request.options.abx.drop_last_frame
-            )
+            kept, starts, lengths = cut(items, feature.rate, counts, options.drop_last_frame)
+            if (same := tuple(kept)) not in questions:
+                questions[same] = Questions(
+                    kept,
+                    options.max_size_group,
+                    options.max_x_across,
+                    options.context == "any",
+                    request.seed,
+                )
             tokens = Tokens(frames, starts, lengths)
-            found.append((feature, _scores(feature, kept, tokens, request, comparing)))
+            found.append((feature, _scores(feature, questions[same], tokens, comparing)))
     return found
 
 
@@ -125,12 +134,15 @@ def _frames(
 ) -> Iterator[tuple[Feature, Tensor, dict[str, int]]]:
     """Of each feature the frames (n, D) of all recordings, and how many each recording has."""
     files = list(dict.fromkeys(item.file for item in items))
-    pieces: list[list[Tensor]] = []
-    with torch.inference_mode():
-        for number, file in enumerate(files):
-            samples = read(audio[file], SAMPLE_RATE).samples
-            pieces.append(tool.extract(torch.from_numpy(samples)[None].to(device)))
-            progress((number + 1) / len(files))
+
+    def extract(file: str) -> list[Tensor]:
+        samples = read(audio[file], SAMPLE_RATE).samples
+        return tool.extract(torch.from_numpy(samples)[None].to(device))
+
+    pieces = []
+    for piece in spread(extract, files):
+        pieces.append(piece)
+        progress(len(pieces) / len(files))
     for number, feature in enumerate(tool.features):
         counts = {file: len(piece[number]) for file, piece in zip(files, pieces, strict=True)}
         frames = torch.cat([piece[number] for piece in pieces])
@@ -138,27 +150,14 @@ def _frames(
 
 
 def _scores(
-    feature: Feature,
-    items: list[Item],
-    tokens: Tokens,
-    request: Request,
-    progress: Callable[[float], None],
+    feature: Feature, questions: Questions, tokens: Tokens, progress: Callable[[float], None]
 ) -> Scores:
-    options = request.options.abx
-    groups = Groups(items, options.max_size_group, options.context == "any", request.seed)
-    within, across = groups.within(), groups.across(options.max_x_across)
-    errors = cell_errors([*within, *across], lambda pairs: pair_distances(tokens, pairs, progress))
-    parts = (within, errors[: len(within)]), (across, errors[len(within) :])
+    paper = dict(zip(MODES, feature.paper or (None, None), strict=True))
     scores = {}
-    for mode, paper, (cells, wrong) in zip(
-        MODES, feature.paper or (None, None), parts, strict=True
-    ):
-        if cells:
-            found = score(cells, wrong, request.seed)
-            used = len({n for cell in cells for n in (*cell.x, *cell.a, *cell.b)})
-            note = f"{len(cells)} cells; speakers resampled"
-            low, value, high = 100 * found.low, 100 * found.value, 100 * found.high
-            scores[mode] = Figure(value, low, high, used, "%", note, paper)
+    for mode, found in questions.scores(pair_distances(tokens, questions.pairs, progress)).items():
+        note = f"{len(questions.cells[mode])} cells; speakers resampled"
+        low, value, high = 100 * found.low, 100 * found.value, 100 * found.high
+        scores[mode] = Figure(value, low, high, questions.tokens[mode], "%", note, paper[mode])
     return scores
 
 

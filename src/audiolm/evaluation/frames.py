@@ -61,7 +61,7 @@ class Extractor:
 
 
 def extractors(names: Sequence[str], levels: Sequence[int], model: AudioLM) -> list[Extractor]:
-    """Extractors of the named features, in that order.
+    """Extractors of the named features, in that order; `semantic` and its layer share one.
 
     Args:
         names: `mfcc`, `mel`, `semantic`, `codec`, `layer` (the tokenizer's own), `layer:L`.
@@ -74,14 +74,18 @@ def extractors(names: Sequence[str], levels: Sequence[int], model: AudioLM) -> l
     makers: dict[str, Callable[[AudioLM], Extractor]] = {
         "mfcc": _mfcc,
         "mel": _mel,
-        "semantic": _semantic,
         "codec": lambda model: _codec(model, levels),
-        "layer": lambda model: _layer(model, model.semantic.layer),
     }
+    names = list(dict.fromkeys(names))
+    own = {"semantic", "layer", f"layer:{model.semantic.layer}"}
+    of_own_layer = [name for name in names if name in own]
     chosen = []
     for name in names:
         kind, _, number = name.partition(":")
-        if kind == "layer" and number.isdigit():
+        if name in own:
+            if name == of_own_layer[0]:
+                chosen.append(_own_layer(model, of_own_layer))
+        elif kind == "layer" and number.isdigit():
             layer = int(number)
             if not 1 <= layer <= model.semantic.layer:
                 raise ConfigurationError(
@@ -92,7 +96,8 @@ def extractors(names: Sequence[str], levels: Sequence[int], model: AudioLM) -> l
             chosen.append(makers[name](model))
         else:
             raise ConfigurationError(
-                f"abx.features: {name} is not known; choose of {', '.join(makers)}, layer:L"
+                f"abx.features: {name} is not known; choose of {', '.join(makers)}, semantic, "
+                f"layer, layer:L"
             )
     return chosen
 
@@ -113,28 +118,36 @@ def _mfcc(model: AudioLM) -> Extractor:
     )
 
 
-def _semantic(model: AudioLM) -> Extractor:
+def _own_layer(model: AudioLM, names: Sequence[str]) -> Extractor:
+    """The tokenizer's own layer as `semantic` and as `layer`, from one run of the network."""
     rate = SAMPLE_RATE / SEMANTIC_HOP
     bits = rate * math.log2(model.semantic.clusters)
     title = f"semantic tokens, K = {model.semantic.clusters}"
-    feature = Feature("semantic", title, rate, bits, (6.7, 7.6))
+    tokens = Feature("semantic", title, rate, bits, (6.7, 7.6))
+    layer = _layer_feature(model.semantic.layer)
 
     def extract(waveform: Waveform) -> list[Tensor]:
-        return [model.semantic.centroids[model.semantic.encode(waveform)[0]]]  # (S, D)
+        heard = model.semantic.features(waveform)  # (1, S, D)
+        ids = model.semantic.quantize(heard)[0]  # (S,)
+        return [model.semantic.centroids[ids] if name == "semantic" else heard[0] for name in names]
 
-    return Extractor([feature], extract)
+    return Extractor([tokens if name == "semantic" else layer for name in names], extract)
 
 
 def _layer(model: AudioLM, layer: int) -> Extractor:
-    feature = Feature(
+    return Extractor(
+        [_layer_feature(layer)],
+        lambda waveform: [model.semantic.features(waveform, layer=layer)[0]],
+    )
+
+
+def _layer_feature(layer: int) -> Feature:
+    return Feature(
         f"layer_{layer}",
         f"w2v-BERT layer {layer}, not quantized",
         SAMPLE_RATE / SEMANTIC_HOP,
         layer=layer,
         scaled=True,
-    )
-    return Extractor(
-        [feature], lambda waveform: [model.semantic.features(waveform, layer=layer)[0]]
     )
 
 

@@ -7,7 +7,7 @@ A group is all tokens of one phone, context and speaker. A cell takes X, A and B
 import math
 import random
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -17,9 +17,12 @@ from audiolm.errors import CorpusError
 from audiolm.evaluation.corpora import Item
 from audiolm.evaluation.statistics import HIGH, LOW, bootstrap_weights
 
+MODES = ("within", "across")
 Context = tuple[str, str]
 Group = tuple[int, ...]
 """Numbers of tokens."""
+TRIPLES = 1 << 18
+"""Triples that are looked at at once."""
 
 
 @dataclass(frozen=True)
@@ -139,38 +142,54 @@ class Groups:
         return cells
 
 
-def cell_errors(cells: Sequence[Cell], distances: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """The error of each cell, (cells,): how often X is nearer to B than to A, ties half.
+class Comparisons:
+    """What cells ask of the distances between tokens: X, A and B may be many tokens each.
 
     Args:
         cells: the cells.
-        distances: pairs (P, 2) of X and another token to their distances (P,).
     """
-    blocks: dict[tuple[Group, Group], int] = {}
-    """Where the distances of two groups begin."""
-    pairs: list[tuple[int, ...]] = []
-    for cell in cells:
-        for other in (cell.a, cell.b):
-            if (cell.x, other) not in blocks:
-                blocks[cell.x, other] = len(pairs)
-                block: Iterable[tuple[int, ...]] = product(cell.x, other)
-                # A distance between two of one group is taken once: the earlier token comes first.
-                pairs.extend(map(_in_order, block) if other is cell.x else block)
-    found = distances(np.array(pairs, dtype=np.int64).reshape(-1, 2))
 
-    def table(x: Group, other: Group) -> np.ndarray:
-        start = blocks[x, other]
-        return found[start : start + len(x) * len(other)].reshape(len(x), len(other))
+    pairs: np.ndarray
+    """(P, 2) numbers of tokens, of X and another one: the distances that are needed."""
 
-    errors = np.empty(len(cells))
-    for number, cell in enumerate(cells):
-        to_a = table(cell.x, cell.a)[:, :, None]  # (x, a, 1)
-        to_b = table(cell.x, cell.b)[:, None, :]  # (x, 1, b)
-        wrong = (to_b < to_a) + 0.5 * (to_b == to_a)  # (x, a, b)
-        if cell.x is cell.a:  # X is not compared with itself
-            wrong = wrong[~np.eye(len(cell.x), dtype=bool)]
-        errors[number] = wrong.mean()
-    return errors
+    def __init__(self, cells: Sequence[Cell]) -> None:
+        blocks: dict[tuple[Group, Group], int] = {}
+        """Where the distances of two groups begin."""
+        pairs: list[tuple[int, ...]] = []
+        shapes: dict[tuple[int, int, int, bool], list[int]] = defaultdict(list)
+        for number, cell in enumerate(cells):
+            for other in (cell.a, cell.b):
+                if (cell.x, other) not in blocks:
+                    blocks[cell.x, other] = len(pairs)
+                    block: Iterable[tuple[int, ...]] = product(cell.x, other)
+                    # A distance between two of one group is taken once: the earlier comes first.
+                    pairs.extend(map(_in_order, block) if other is cell.x else block)
+            shapes[len(cell.x), len(cell.a), len(cell.b), cell.x is cell.a].append(number)
+        self.pairs = np.array(pairs, dtype=np.int64).reshape(-1, 2)
+        self._to_a = np.array([blocks[cell.x, cell.a] for cell in cells], dtype=np.int64)
+        self._to_b = np.array([blocks[cell.x, cell.b] for cell in cells], dtype=np.int64)
+        self._shapes = {shape: np.array(numbers) for shape, numbers in shapes.items()}
+        """Which cells have so many X, A and B, with X and A the same group or not."""
+
+    def errors(self, distances: np.ndarray) -> np.ndarray:
+        """The error of each cell, (cells,): how often X is nearer to B than to A, ties half.
+
+        Args:
+            distances: of each of `pairs`, (P,).
+        """
+        errors = np.empty(len(self._to_a))
+        for (x, a, b, same), numbers in self._shapes.items():
+            most = max(1, TRIPLES // (x * a * b))
+            for cells in np.split(numbers, range(most, len(numbers), most)):
+                blocks_a = self._to_a[cells, None] + np.arange(x * a)  # (cells, x * a)
+                blocks_b = self._to_b[cells, None] + np.arange(x * b)  # (cells, x * b)
+                to_a = distances[blocks_a].reshape(-1, x, a, 1)
+                to_b = distances[blocks_b].reshape(-1, x, 1, b)
+                wrong = (to_b < to_a) + 0.5 * (to_b == to_a)  # (cells, x, a, b)
+                if same:  # X is not compared with itself
+                    wrong = wrong[:, ~np.eye(x, dtype=bool)]  # (cells, x * (a - 1), b)
+                errors[cells] = wrong.reshape(len(cells), -1).mean(axis=1)
+        return errors
 
 
 def _in_order(pair: tuple[int, ...]) -> tuple[int, ...]:
@@ -207,3 +226,45 @@ def score(cells: Sequence[Cell], errors: np.ndarray, seed: int = 0) -> Score:
     # the others: the rounds lie beside the value, as far as that, and are moved back.
     low, high = np.percentile(rounds, [LOW, HIGH]) + value - rounds.mean()
     return Score(float(value), float(max(0.0, low)), float(min(1.0, high)))
+
+
+class Questions:
+    """All triples that one set of tokens is asked about, within and across speakers.
+
+    Args:
+        items: the tokens.
+        largest: tokens of one phone, context and speaker that are used at most.
+        most: other speakers that X is of at most, for each group of A.
+        any_context: tokens of different context belong together.
+        seed: of the draws, and of the bootstrap.
+    """
+
+    cells: dict[str, list[Cell]]
+    """By mode; a mode without cells is absent."""
+    tokens: dict[str, int]
+    """By mode, how many tokens its cells use."""
+    pairs: np.ndarray
+    """(P, 2) numbers of tokens whose distances are needed."""
+
+    def __init__(
+        self, items: Sequence[Item], largest: int, most: int, any_context: bool, seed: int
+    ) -> None:
+        groups = Groups(items, largest, any_context, seed)
+        both = zip(MODES, (groups.within(), groups.across(most)), strict=True)
+        self.cells = {mode: cells for mode, cells in both if cells}
+        self.tokens = {
+            mode: len({number for cell in cells for number in (*cell.x, *cell.a, *cell.b)})
+            for mode, cells in self.cells.items()
+        }
+        self._seed = seed
+        self._comparisons = Comparisons([cell for cells in self.cells.values() for cell in cells])
+        self.pairs = self._comparisons.pairs
+
+    def scores(self, distances: np.ndarray) -> dict[str, Score]:
+        """By mode, from the distance of each of `pairs`, (P,)."""
+        errors = self._comparisons.errors(distances)  # of all cells, one mode after the other
+        ends = np.cumsum([len(cells) for cells in self.cells.values()])
+        return {
+            mode: score(cells, errors[end - len(cells) : end], self._seed)
+            for (mode, cells), end in zip(self.cells.items(), ends, strict=True)
+        }

@@ -36,5 +36,9 @@ class SemanticTokenizer(Part):
         """
 
     @abstractmethod
+    def quantize(self, features: Features) -> SemanticIds:
+        """Ids (B, S) of activations (B, S, D) that `features` gave of the tokenizer's own layer."""
+
+    @abstractmethod
     def encode(self, waveform: Waveform, lengths: Lengths | None = None) -> SemanticIds:
         """Semantic ids (B, S); padding never changes the ids of real samples."""

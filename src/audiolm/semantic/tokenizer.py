@@ -161,6 +161,13 @@ class W2vBertTokenizer(SemanticTokenizer):
         return torch.cat(pieces, dim=1)
 
     @torch.no_grad()
+    def quantize(self, features: Features) -> SemanticIds:
+        """The centroid nearest to each projected activation (B, S, D) of its own layer: (B, S)."""
+        with torch.autocast(features.device.type, enabled=False):
+            points = self.project(features).flatten(0, 1)  # (B * S, d)
+        return nearest(points, self._centroids)[0].view(features.shape[:2])
+
+    @torch.no_grad()
     def encode(self, waveform: Waveform, lengths: Lengths | None = None) -> SemanticIds:
         """Semantic ids (B, S): the centroid nearest to each projected activation; -1 at padding.
 
@@ -169,8 +176,5 @@ class W2vBertTokenizer(SemanticTokenizer):
             lengths: samples of each row that are real; all when None.
         """
         lengths = full_lengths(waveform) if lengths is None else lengths
-        features = self.features(waveform, lengths)  # (B, S, D)
-        with torch.autocast(waveform.device.type, enabled=False):
-            points = self.project(features).flatten(0, 1)  # (B * S, d)
-        ids = nearest(points, self._centroids)[0].view(features.shape[:2])
+        ids = self.quantize(self.features(waveform, lengths))  # (B, S)
         return ids.masked_fill(~self.conformer.real_steps(waveform, lengths), -1)

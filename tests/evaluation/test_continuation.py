@@ -2,13 +2,20 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from asking import add_transcripts, ask, utterance
 
+from audiolm.audio.waveform import Audio
 from audiolm.errors import CorpusError
 from audiolm.evaluation import continuation
-from audiolm.evaluation.continuation import conditional_bits, evaluate, words_by_speaker
+from audiolm.evaluation.continuation import (
+    conditional_bits,
+    evaluate,
+    silent_steps,
+    words_by_speaker,
+)
 from audiolm.evaluation.corpora import utterances
 from audiolm.evaluation.protocol import Skipped
 from audiolm.evaluation.speaker import Voices
@@ -85,6 +92,8 @@ def test_everything_is_measured(lm, corpus, judged, tmp_path):
         assert figures[f"bits.{kind}"].value > 0
         assert 0 < figures[f"known_words.{kind}"].value < 100
         assert figures[f"words_per_second.{kind}"].unit == "words/s"
+        assert 0 <= figures[f"silence.{kind}"].value < 100
+        assert figures[f"silence.{kind}"].count == count
     assert figures["words_per_second.audiolm"].value == 4
     assert figures["voice.audiolm"].paper == 92.6
     assert figures["bits.audiolm"].value != figures["bits.acoustic_only"].value
@@ -127,14 +136,14 @@ def test_the_baseline_may_be_left_out(lm, corpus, judged, tmp_path):
     assert "bits.acoustic_only" not in result.figures
 
 
-def test_without_voices_and_words_bits_are_left(lm, corpus, tmp_path, monkeypatch):
+def test_without_voices_and_words_bits_and_silence_are_left(lm, corpus, tmp_path, monkeypatch):
     def one_speaker(request, progress):
         raise CorpusError("one speaker only")
 
     monkeypatch.setattr(continuation, "learn_voices", one_speaker)
     section = SHORT | {"recogniser": ""}
     result = evaluate(ask(lm, corpus, tmp_path / "r" / "c", continuation=section))
-    assert {name.partition(".")[0] for name in result.figures} == {"bits"}
+    assert {name.partition(".")[0] for name in result.figures} == {"bits", "silence"}
     assert "one speaker only" in result.conditions["voices"]
     assert "not measured" in result.conditions["words"]
 
@@ -154,3 +163,23 @@ def test_a_model_that_cannot_continue_is_skipped(corpus, tmp_path):
 def test_bits_of_a_prompt_alone_are_none(lm):
     ids = lm.tokenize(noise(1.0)).semantic
     assert conditional_bits(lm, ids, 1.0) == (0.0, 0)
+
+
+def test_silence_is_counted_beside_the_loud_parts_of_the_prompt():
+    generator = np.random.default_rng(0)
+    step, quiet, loud = 640, 0.003, 0.3  # 40 dB apart
+    gains = np.repeat([loud, quiet, loud, loud, quiet, quiet, loud, 0.0], 5)
+    samples = gains.repeat(step) * generator.choice([-1, 1], len(gains) * step)
+    whole = Audio(samples.astype(np.float32), 16_000)
+    silent = silent_steps(whole, 25 * step / 16_000)  # the last five gains
+    assert silent.tolist() == [False] * 5 + [True] * 10 + [False] * 5 + [True] * 5
+    louder = Audio(samples.astype(np.float32) * 0.1, 16_000)
+    assert silent_steps(louder, 25 * step / 16_000).tolist() == silent.tolist()
+
+
+def test_what_is_a_little_softer_is_no_silence():
+    samples = np.ones(16_000, np.float32)
+    samples[8_000:] = 0.05  # 26 dB
+    assert not silent_steps(Audio(samples, 16_000), 0.4).any()
+    samples[8_000:] = 0.02  # 34 dB
+    assert silent_steps(Audio(samples, 16_000), 0.4).all()

@@ -1,12 +1,13 @@
 """Continuations of prompts, and the acoustic-only baseline beside them (sections IV-F, III-B).
 
-Three questions about what follows a prompt of 3 s. Is it the prompt's voice? A classifier says.
+Four questions about what follows a prompt of 3 s. Is it the prompt's voice? A classifier says.
 Does it hang together as speech does? The semantic stage says how many bits a semantic token of it
 takes, once it is tokenized again. Does it have words? A recogniser writes some down; counted are
 how many there are in a second, and which share other speakers of the corpus use. That share falls
 for babble where the recogniser spells what it hears (CTC); one with a language model of its own,
-like pocketsphinx, hears frequent words in babble too. The recording's own continuation, through the
-codec, shows how far each figure could get.
+like pocketsphinx, hears frequent words in babble too. And does it go on at all? Counted are the
+steps that are silent beside the prompt. The recording's own continuation, through the codec, shows
+how far each figure could get.
 """
 
 import math
@@ -15,6 +16,7 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from audiolm.audio.files import read
@@ -37,6 +39,9 @@ if TYPE_CHECKING:
 SHORTEST_REST = 1.0
 """Seconds of a recording behind its prompt, at least: what the classifier hears at once."""
 
+SILENCE = 30.0
+"""So many dB below the loud parts of its prompt, a step of a continuation is silent."""
+
 NAMES = {
     "original": "Original, through the codec",
     "audiolm": "AudioLM",
@@ -56,6 +61,8 @@ class Measured:
     words: list[float] = field(default_factory=list)
     known_words: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
+    silent: list[float] = field(default_factory=list)
+    steps: list[float] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -72,6 +79,9 @@ class Judges:
         """Measure the last `seconds` of prompt and continuation."""
         rest = whole.last(seconds)
         into.speakers.append(said_by.speaker)
+        silent = silent_steps(whole, seconds)
+        into.silent.append(float(silent.sum()))
+        into.steps.append(len(silent))
         if self.voices is not None:
             into.same_voice.append(self.voices.classifier.classify(rest) == said_by.speaker)
         ids = self.model.tokenize(whole).semantic  # (S,)
@@ -144,6 +154,7 @@ def evaluate(request: Request) -> PartResult:
     conditions |= {
         "prompts": f"{len(chosen)}, the first {options.prompt_seconds:g} s of a recording",
         "continuations": f"{options.samples} of {options.seconds:g} s each",
+        "silence": f"steps of 40 ms more than {SILENCE:g} dB below the prompt's loud parts",
         "bits": "of the semantic stage, given the prompt; what is generated is drawn at a low "
         "temperature and so takes fewer bits than speech does",
     }
@@ -180,6 +191,20 @@ def conditional_bits(
     if stage.config.layout.remove_repeats:
         known = len(torch.unique_consecutive(ids[:known]))
     return float(nats[known:].sum()) / math.log(2), len(nats[known:])
+
+
+def silent_steps(whole: Audio, seconds: float) -> np.ndarray:
+    """Which semantic steps (n,) of the last `seconds` are silent, beside what comes before them.
+
+    A step's level is that of its 640 samples; what 95 % of the steps before do
+    not exceed counts as loud.
+    """
+    samples = whole.resampled(SAMPLE_RATE).samples.astype(np.float64)
+    steps = samples[: len(samples) // SEMANTIC_HOP * SEMANTIC_HOP].reshape(-1, SEMANTIC_HOP)
+    level = 10 * np.log10(np.square(steps).mean(axis=1) + 1e-12)  # (S,) dB
+    known = round((len(samples) - seconds * SAMPLE_RATE) / SEMANTIC_HOP)
+    silent: np.ndarray = level[known:] < np.percentile(level[:known], 95) - SILENCE
+    return silent
 
 
 def words_by_speaker(everything: Sequence[Utterance]) -> dict[str, set[str]]:
@@ -265,8 +290,12 @@ def _result(measured: dict[str, Measured], conditions: dict[str, str], seed: int
             cells["words_per_second"] = ratio_figure(
                 one.words, one.seconds, one.speakers, unit="words/s", seed=seed
             )
+        if sum(one.steps):
+            cells["silence"] = ratio_figure(
+                one.silent, one.steps, one.speakers, unit="%", scale=100, seed=seed
+            )
         figures |= {f"{measure}.{kind}": figure for measure, figure in cells.items()}
-        columns = ("voice", "bits", "known_words", "words_per_second")
+        columns = ("voice", "bits", "known_words", "words_per_second", "silence")
         rows.append([name, *(cells.get(measure) for measure in columns)])
-    header = ["Continuation", "Speaker's voice", "Semantic bits", "Known words", "Words"]
+    header = ["Continuation", "Speaker's voice", "Semantic bits", "Known words", "Words", "Silence"]
     return PartResult(figures, [Table("Continuations", header, rows)], conditions=conditions)

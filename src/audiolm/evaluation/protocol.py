@@ -161,7 +161,7 @@ PARTS: dict[str, Part] = dict(
         _part("probes", 1, "Words and sentences: sWUGGY, sBLIMP", "Table IV, Fig. 3"),
         _part(
             "continuation",
-            1,
+            2,
             "Continuations of prompts",
             "IV-F, IV-B",
             also=("speaker",),  # whose classifier judges the voices

@@ -10,7 +10,7 @@ from audiolm.model_folder import load_part
 from audiolm.semantic.w2v_bert import W2vBert, W2vBertConfig
 from audiolm.stages import Stage
 from audiolm.training.start import start_conformer, start_from
-from tiny import noise, tiny_model
+from tiny import K, noise, tiny_model
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +108,19 @@ def test_fewer_layers_than_the_tokenizer_kept_are_told(lm) -> None:
     tokenizer = W2vBertTokenizer.from_network(network, 3, zeros, zeros + 1, torch.zeros(8, 16))
     with pytest.raises(ConfigurationError, match=r"here is built .*layers 3 \(the preset: 2\)"):
         start_conformer(w2v_bert(lm.semantic.config.conformer), tokenizer, "here")
+
+
+@pytest.mark.parametrize("other", ["prefix", "aligned"])
+def test_a_stage_of_another_layout_is_told_where_ids_are_new_as_well(tmp_path, other) -> None:
+    ways = {"prefix", "aligned"}
+    (theirs,) = ways - {other}
+    given = tiny_model(kinds=("coarse",), conditioning=theirs, remove_repeats=False)
+    given.save(tmp_path / "given")
+    layout = given.stages["coarse"].config.layout.model_copy(update={"conditioning": other})
+    stage = Stage(given.stages["coarse"].config.model_copy(update={"layout": layout}))
+    with pytest.raises(ConfigurationError) as error:
+        start_from(tmp_path / "given", "stage_coarse", stage, torch.eye(K))
+    assert f"conditioning {theirs} (the preset: {other})" in str(error.value)
 
 
 def test_a_stage_of_other_sizes_is_told_and_no_fingerprints_are(folder, lm) -> None:

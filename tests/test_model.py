@@ -151,6 +151,8 @@ def test_as_many_levels_are_made_as_asked(lm, spied, levels):
 def test_a_model_may_make_fewer_levels_by_itself(lm, spied):
     own = AudioLM(lm.codec, lm.semantic, lm.stages, info=ModelInfo(levels=COARSE))
     assert (lm.levels, own.levels) == (LEVELS, COARSE)
+    boastful = AudioLM(lm.codec, lm.semantic, lm.stages, info=ModelInfo(levels=99))
+    assert boastful.levels == LEVELS
     few = own.continuation(noise(1.0), 0.5)
     assert [kind for kind, *_ in spied] == ["semantic", "coarse"]
     assert same(few, lm.continuation(noise(1.0), 0.5, levels=COARSE))

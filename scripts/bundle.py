@@ -29,8 +29,8 @@ ABOUT = {
             "source": "V. Panayotov, G. Chen, D. Povey, S. Khudanpur, ICASSP 2015",
             "licence": "CC BY 4.0",
         },
-        # The paper's 0.6 lets the semantic stage repeat itself; the rest is as there (docs/LOG.md).
-        "sampling": {"semantic": {"temperature": 0.8}},
+        # At the paper's 0.6 the semantic stage falls silent; the rest is as there (docs/LOG.md).
+        "sampling": {"semantic": {"temperature": 1.0}},
         "levels": 4,  # what the fine stage adds makes it worse (docs/LOG.md)
     }
 }

@@ -1,6 +1,7 @@
 """What model.json says about how a model was made."""
 
 import os
+import subprocess
 from pathlib import Path
 
 from audiolm.training.about import about_model, made_by
@@ -28,3 +29,23 @@ def test_made_by_names_the_version_and_no_repository_around_an_installation(monk
     monkeypatch.undo()
     monkeypatch.setattr(module, "__file__", str(Path("/usr/lib/x.py")))
     assert made_by() == f"audiolm {__version__}"  # not in a repository
+
+
+def test_made_by_sees_a_change_in_any_room_of_the_package(tmp_path, monkeypatch) -> None:
+    from audiolm.training import about as module
+
+    def git(*words: str) -> str:
+        who = ("-c", "user.name=a", "-c", "user.email=a@b")
+        done = subprocess.run(
+            ["git", *who, *words], cwd=tmp_path, check=True, capture_output=True, text=True
+        )
+        return done.stdout.strip()
+
+    git("init")
+    for number, room in enumerate(("training", "codec")):
+        (tmp_path / "package" / room).mkdir(parents=True)
+        (tmp_path / "package" / room / "file.py").write_text(str(number))
+        git("add", ".")
+        git("commit", "-m", room)
+    monkeypatch.setattr(module, "__file__", str(tmp_path / "package" / "training" / "about.py"))
+    assert made_by().split()[-1] == git("log", "-1", "--format=%h", "--abbrev=12")

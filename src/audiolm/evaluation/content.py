@@ -11,7 +11,7 @@ So the semantic tokenizer is asked as well: how many of its ids it hears again.
 import re
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -41,9 +41,6 @@ NAMES = {
 }
 
 
-NO_IDS = torch.empty(0, dtype=torch.long)
-
-
 @dataclass(frozen=True)
 class Errors:
     """How two texts differ: insertions, deletions and substitutions."""
@@ -62,7 +59,7 @@ class Heard:
     kind: str
     utterance: Utterance
     text: str
-    ids: Tensor = NO_IDS
+    ids: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.long))
     """(S,) semantic ids of the sound, one every 40 ms."""
 
 

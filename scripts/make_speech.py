@@ -26,7 +26,7 @@ from audiolm.shapes import SAMPLE_RATE
 
 FLITE = {"slt": 170.0, "rms": 100.0, "awb": 130.0, "kal16": 105.0}
 """Voices of flite, and the mean pitch they speak at, in Hz."""
-ESPEAK = ("en-us+m1", "en-us+m3", "en-us+m7", "en-us+f2", "en-us+f3", "en-us+f4")
+ESPEAK = ("en-us+m2", "en-us+m4", "en-us+m5", "en-us+m7", "en-us+f1", "en-us+f3")
 VARIANTS = 4
 """Speakers made of each voice."""
 WORDS = range(8, 31)

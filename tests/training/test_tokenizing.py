@@ -102,3 +102,16 @@ def test_tokens_of_other_parts_are_refused(lm, recordings, tmp_path) -> None:
     tokenized(lm, recordings[0], tmp_path)
     with pytest.raises(CorpusError, match=r"shard-00000.* of other parts; delete"):
         tokenized(tiny_model(seed=1, kinds=()), recordings[0], tmp_path)
+
+
+def test_copies_at_other_speeds_are_tokenized_as_recordings_of_their_own(
+    lm, recordings, tmp_path
+) -> None:
+    copied = recordings[0].at_other_speeds([0.8])
+    store = tokenized(lm, copied, tmp_path)
+    assert len(store) == 16
+    for index in range(16):
+        assert store.steps(index) == -(-copied.store.length(index) // 640)
+    waveform, lengths = copied.whole([11])
+    assert torch.equal(store.semantic(11), lm.semantic.encode(waveform, lengths)[0])
+    assert not torch.equal(store.semantic(11)[: store.steps(3)], store.semantic(3))

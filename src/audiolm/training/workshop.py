@@ -195,7 +195,9 @@ class Workshop:
         """Recordings, codec, tokenizer → tokens on disk."""
         codec, tokenizer = self.parts.codec(), self.parts.tokenizer()
         figures: dict[str, float] = {}
-        for name, recordings in zip(("train", "held_out"), self.recordings(), strict=True):
+        train_on, judge_on = self.recordings()
+        train_on = train_on.at_other_speeds(self.preset.training.tokens.other_speeds)
+        for name, recordings in (("train", train_on), ("held_out", judge_on)):
             with self.messages.bar(f"tokens {name}") as bar:
                 store = tokenize_corpus(
                     codec.to(self.device),

@@ -9,6 +9,7 @@ import soundfile
 from audiolm.data.corpus import open_corpus
 from audiolm.data.tokens import TokenStore
 from audiolm.errors import CorpusError, TrainingError
+from audiolm.model_manifest import read_manifest
 from audiolm.training.preset import load_preset
 from audiolm.training.recipe import Request, train_model
 from audiolm.training.workshop import Workshop
@@ -105,6 +106,41 @@ def test_unpacked_a_broken_file_does_not_stop_a_training(corpus_folder, tmp_path
     assert capsys.readouterr().err.count("files cannot be read") == 1
     tokens = TokenStore(tmp_path / "model" / "training" / "tokens" / "train")
     assert "002" not in {recording.id for recording in tokens.recordings}
+
+
+def test_copies_at_other_speeds_are_trained_on_and_do_not_judge(corpus_folder, tmp_path) -> None:
+    preset = load_preset(
+        "tiny",
+        [
+            "training.tokens.other_speeds=[0.8, 1.25]",
+            *(f"training.{name}.optimization.steps=1" for name in ("codec", "w2v_bert")),
+            "recipe=[codec, w2v_bert, clustering, tokens]",
+        ],
+    )
+    train_model(Request(corpus_folder(6), tmp_path / "model", preset, quiet=True))
+    folder = tmp_path / "model" / "training" / "tokens"
+    train, held_out = (TokenStore(folder / name) for name in ("train", "held_out"))
+    copies = [r.id.partition(" at ")[2] for r in train.recordings]
+    assert (
+        copies == sorted(copies) and copies.count("0.8") == copies.count("1.25") == len(copies) / 3
+    )
+    assert not any(" at " in recording.id for recording in held_out.recordings)
+
+
+def test_a_semantic_stage_alone_needs_no_codec(corpus_folder, tmp_path) -> None:
+    preset = load_preset(
+        "tiny",
+        [
+            "training.w2v_bert.optimization.steps=1",
+            "training.stages.semantic.optimization.steps=2",
+            "recipe=[w2v_bert, clustering, tokens, semantic]",
+        ],
+    )
+    model = tmp_path / "model"
+    figures = train_model(Request(corpus_folder(6), model, preset, quiet=True))["steps"]
+    assert figures["semantic"]["steps"] == 2
+    assert TokenStore(model / "training" / "tokens" / "train").format.codec_fingerprint == ""
+    assert sorted(read_manifest(model).parts) == ["semantic", "stage_semantic"]
 
 
 def test_nothing_is_said_where_all_files_can_be_read(training_corpus, tmp_path, capsys) -> None:

@@ -58,7 +58,10 @@ class StageTask:
         self._unigram: float | None = None
 
     def batch(self, step: int, rank: int) -> Streams:
-        """Crops of tokens: semantic ids (B, S) and codes (B, Q, F), padded with -1 at the end."""
+        """Crops of tokens: semantic ids (B, S) and codes (B, Q, F), padded with -1 at the end.
+
+        There are no codes where the tokens have none, for a semantic stage.
+        """
         if rank not in self._samplers:
             size, lengths = self.optimization.batch_size, self.train.lengths()
             self._samplers[rank] = CropSampler(
@@ -145,7 +148,8 @@ class StageTask:
 
     def _streams(self, store: TokenStore, draws: Sequence[Draw]) -> Streams:
         crops = token_batch(store, draws, self.steps)
-        assert crops.semantic is not None
-        assert crops.codes is not None  # `TokenStore.require` has made sure of both kinds
-        device = self.device
-        return Streams(crops.semantic.to(device), crops.codes.to(device), crops.ended.to(device))
+        # `TokenStore.require` has made sure of what the stage reads.
+        semantic, codes = (
+            None if ids is None else ids.to(self.device) for ids in (crops.semantic, crops.codes)
+        )
+        return Streams(semantic, codes, crops.ended.to(self.device))

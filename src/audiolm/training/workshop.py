@@ -192,16 +192,17 @@ class Workshop:
         return part
 
     def tokens(self, folder: Path) -> dict[str, float]:
-        """Recordings, codec, tokenizer → tokens on disk."""
-        codec, tokenizer = self.parts.codec(), self.parts.tokenizer()
+        """Recordings, codec, tokenizer → tokens on disk; no codes where no stage is to read any."""
+        codec = self.parts.codec().to(self.device) if self.preset.reads_codes else None
+        tokenizer = self.parts.tokenizer().to(self.device)
         figures: dict[str, float] = {}
         train_on, judge_on = self.recordings()
         train_on = train_on.at_other_speeds(self.preset.training.tokens.other_speeds)
         for name, recordings in (("train", train_on), ("held_out", judge_on)):
             with self.messages.bar(f"tokens {name}") as bar:
                 store = tokenize_corpus(
-                    codec.to(self.device),
-                    tokenizer.to(self.device),
+                    codec,
+                    tokenizer,
                     recordings,
                     folder / name,
                     self.preset.training.tokens,
@@ -271,7 +272,7 @@ class Workshop:
         if name == "second_clustering":
             return {"second_round": fingerprint({}, self._w2v_bert_weights("second_round"))}
         prints = {}
-        if name != "semantic":
+        if name != "semantic" and (name != "tokens" or self.preset.reads_codes):
             prints["codec"] = self.parts.codec().fingerprint()
         if name in ("tokens", "semantic", "coarse"):
             prints["semantic"] = self.parts.tokenizer().fingerprint()

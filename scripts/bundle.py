@@ -45,6 +45,7 @@ def main() -> None:
     lm = audiolm.load(arguments.run, device="cpu")
     about: dict[str, Any] = ABOUT[arguments.name]
     data = {**lm.info.data, **about["data"]}
+    data.pop("started_from", None)  # a folder's name means nothing elsewhere; the card tells it
     told = {**lm.info.model_dump(), **about, "data": data, "name": arguments.name}
     for name in sorted(lm.parts, key=ORDER.index):  # one by one: card and prompt stay as they are
         save_part(MODELS / arguments.name, name, lm.parts[name], told)

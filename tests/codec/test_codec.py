@@ -266,5 +266,28 @@ def test_kept_codes_stay_what_they_are_while_the_decoder_learns(kind, codebook_d
     for after in (model.eval(), exported(model)):
         assert torch.equal(after.encode(data), codes)
         assert torch.equal(after.embed(codes), before.embed(codes))
+        assert after.codes_fingerprint() == before.codes_fingerprint()
+        assert after.fingerprint() != before.fingerprint()
         assert not torch.allclose(after.decode(codes), before.decode(codes), atol=1e-5)
     assert exported(model).state_dict().keys() == exported(before).state_dict().keys()
+
+
+@KINDS
+@KEPT
+def test_whatever_changes_the_codes_changes_their_fingerprint(kind, codebook_dim):
+    model = exported(
+        build_codec(config(kind, quantizer={**QUANTIZER, "codebook_dim": codebook_dim}))
+    )
+    data = waveform(2, 3200)
+    print_, codes = model.codes_fingerprint(), model.encode(data)
+    changed = []
+    for weight in (*model.parameters(), *model.quantizer.buffers()):
+        kept = weight.detach().clone()
+        with torch.no_grad():
+            weight.copy_(torch.randn_like(weight))
+            if not torch.equal(model.encode(data), codes):
+                changed.append(weight)
+                assert model.codes_fingerprint() != print_
+            weight.copy_(kept)
+    assert len(changed) > 5
+    assert model.codes_fingerprint() == print_

@@ -113,6 +113,29 @@ def test_stages_take_what_they_knew_of_the_old_ids_to_the_new_ones(
     assert "hearing which" not in again[1]  # a finished step is not begun again
 
 
+def test_stages_go_on_with_a_codec_whose_decoder_alone_has_learnt(
+    train, trained_model, tmp_path
+) -> None:
+    tuned = ("--only", "codec", "--set", "training.codec.decoder_only=true", *steps("codec", 3))
+    code, said = train("--from", trained_model, *tuned)
+    assert code == 0, said
+    mine, theirs = prints(tmp_path / "mine"), prints(trained_model)
+    assert mine.keys() == theirs.keys()
+    assert mine["codec"] != theirs["codec"]
+    assert mine["semantic"] == theirs["semantic"]
+    before, after = load(trained_model, "cpu"), load(tmp_path / "mine", "cpu")
+    sound = noise(1.0)
+    waveform = torch.from_numpy(sound.samples)[None]  # (1, T)
+    codes = before.codec.encode(waveform)
+    assert torch.equal(after.codec.encode(waveform), codes)
+    assert not torch.equal(after.codec.decode(codes), before.codec.decode(codes))
+    for name, stage in after.stages.items():
+        assert stage.config.codec_fingerprint in ("", mine["codec"])
+        weights = before.stages[name].state_dict()
+        assert all(torch.equal(weight, weights[key]) for key, weight in stage.state_dict().items())
+    assert len(after.continuation(sound, 0.4, prompt_seconds=1.0).samples) == 22_400
+
+
 def test_a_codec_that_starts_from_another_keeps_its_codebooks(train, trained_model, tmp_path):
     assert train("--from", trained_model, "--only", "codec", *steps("codec", 3))[0] == 0
     mine, theirs = load_part(tmp_path / "mine", "codec"), load_part(trained_model, "codec")

@@ -59,6 +59,13 @@ class Codec(Part):
         """The quantizer's output (B, F, D): the sum of the chosen vectors of each level."""
 
     @abstractmethod
+    def codes_fingerprint(self) -> str:
+        """SHA-256 over the configuration and what makes the codes: all weights but the decoder's.
+
+        Codecs that have it in common understand each other's codes.
+        """
+
+    @abstractmethod
     def encoder_stream(self) -> EncoderStream:
         """A stream that encodes one batch of recordings chunk by chunk."""
 

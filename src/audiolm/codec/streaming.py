@@ -17,6 +17,7 @@ from audiolm.codec.contract import Codec
 from audiolm.codec.quantizer import QuantizerConfig, ResidualQuantizer
 from audiolm.configuration import Configuration
 from audiolm.errors import AudioError
+from audiolm.part import fingerprint
 from audiolm.shapes import Codes, Embeddings, Waveform
 
 
@@ -96,6 +97,18 @@ class CausalCodec(Codec):
         self.quantizer.strip_training_state()
         for module in (self.quantizer, *(getattr(self, name) for name in self.encoder_modules)):
             module.requires_grad_(False)
+
+    def codes_fingerprint(self) -> str:
+        """SHA-256 over the configuration and what makes the codes: all weights but the decoder's.
+
+        Codecs that have it in common understand each other's codes.
+        """
+        modules = ("quantizer", *self.encoder_modules)
+        weights = self.state_dict()
+        makes = {name for name in weights if name.partition(".")[0] in modules}
+        return fingerprint(
+            self.config.model_dump(mode="json"), {name: weights[name] for name in makes}
+        )
 
     def forward(self, waveform: Waveform) -> CodecOutput:
         """Encode, quantize and decode a waveform (B, T >= 1), with gradients throughout."""

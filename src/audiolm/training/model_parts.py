@@ -1,6 +1,6 @@
 """The model folder that a training fills part by part, and the model that it may start from."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from audiolm.model_folder import load_part, save_part
 from audiolm.model_manifest import MANIFEST, read_manifest
 from audiolm.part import Dtype, Part
 from audiolm.semantic import SemanticTokenizer
+from audiolm.stages import Stage
 from audiolm.training import distributed
 from audiolm.training.distributed import World
 
@@ -94,20 +95,51 @@ class ModelParts:
         """Copy the stages of the model to start from that no step has made.
 
         Only those that were trained on the codec and the tokenizer that are in the model folder.
+        Where the decoder alone was trained, codes mean what they meant: the tokenizer comes along,
+        and the stages are told of the new codec.
         """
         if self.start is None or not (self.out / MANIFEST).exists():
             return
+        renewed = self._renewed_codec(self.start)
+        if renewed:
+            self.tokenizer()
         here, given = read_manifest(self.out).parts, read_manifest(self.start).parts
-        prints = {"", *(here[name].fingerprint for name in ("codec", "semantic") if name in here)}
+        prints = {"", *renewed}
+        prints |= {here[name].fingerprint for name in ("codec", "semantic") if name in here}
         distributed.wait(self.world)  # all have read what is here, before one writes
         for name, entry in given.items():
             reads = {entry.config.get(f"{part}_fingerprint") for part in ("codec", "semantic")}
             if name not in here and reads <= prints:
-                self._copy(name, self.start)
+                self._copy(name, self.start, renewed)
 
-    def _copy(self, name: str, start: Path) -> None:
-        """Copy a part of the model to start from, with the very numbers that its file holds."""
-        self.keep(name, load_part(start, name), "float32")  # in a smaller file where that is exact
+    def _renewed_codec(self, start: Path) -> dict[str, str]:
+        """The codec of `start` and the one that is here, if only their decoders differ."""
+        here, given = read_manifest(self.out).parts, read_manifest(start).parts
+        if "codec" not in here or "codec" not in given:
+            return {}
+        if here["codec"].fingerprint == given["codec"].fingerprint:
+            return {}
+        ours, theirs = (load_part(folder, "codec") for folder in (self.out, start))
+        assert isinstance(ours, Codec)
+        assert isinstance(theirs, Codec)
+        if ours.codes_fingerprint() != theirs.codes_fingerprint():
+            return {}
+        return {given["codec"].fingerprint: here["codec"].fingerprint}
+
+    def _copy(self, name: str, start: Path, renewed: Mapping[str, str] | None = None) -> None:
+        """Copy a part of the model to start from, with the very numbers that its file holds.
+
+        Args:
+            name: of the part.
+            start: the model.
+            renewed: codecs that a stage may name, and what it is to name in their place.
+        """
+        part = load_part(start, name)
+        if isinstance(part, Stage):
+            named = part.config.codec_fingerprint
+            now = (renewed or {}).get(named, named)
+            part.config = part.config.model_copy(update={"codec_fingerprint": now})
+        self.keep(name, part, "float32")  # in a smaller file where that is exact
         self.say(f"{name}: copied from {start}")
 
     def _origin(self) -> dict[str, str]:

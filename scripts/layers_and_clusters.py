@@ -40,6 +40,7 @@ def main() -> None:
     parser.add_argument("--layers", default="7", help="comma-separated (%(default)s)")
     parser.add_argument("--clusters", default="2048", help="comma-separated (%(default)s)")
     parser.add_argument("--minutes", default="6", help="for each semantic stage (%(default)s)")
+    parser.add_argument("--set", action="append", default=[], help="another setting of the preset")
     options = parser.parse_args()
     combinations = product(options.layers.split(","), options.clusters.split(","))
     rows = [_row(options, layer, clusters) for layer, clusters in combinations]
@@ -56,6 +57,7 @@ def _row(options: argparse.Namespace, layer: str, clusters: str) -> str:
         f"stages.semantic.layout.clusters={clusters}",
         f"stages.coarse.layout.clusters={clusters}",
         "recipe=[second_clustering, tokens, semantic]",
+        *options.set,
     )
     _audiolm(
         *("train", str(options.recordings), "--validation", str(options.validation)),

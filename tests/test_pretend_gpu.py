@@ -365,7 +365,7 @@ def test_a_stage_learns_the_same_there(card, stores, tmp_path) -> None:
 def test_a_batch_of_the_card_that_gives_no_number_is_kept(card, recordings, tmp_path) -> None:
     task = codec_task(recordings)
     batch = task.batch
-    task.batch = lambda step, rank: batch(step, rank) * torch.nan
+    task.batch = lambda step, rank, progress: batch(step, rank) * torch.nan
     with pytest.raises(TrainingError, match="not finite; its batch is kept in"):
         train(task, tmp_path / "run", CUDA, World(), quiet=True)
     assert torch.load(tmp_path / "run" / "batch-of-step-0.pt").isnan().all()

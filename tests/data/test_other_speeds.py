@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from audiolm.data.corpus import Recording
-from audiolm.data.other_speeds import OtherSpeeds
+from audiolm.data.other_speeds import OtherSpeeds, as_recorded
 from audiolm.shapes import SAMPLE_RATE
 
 
@@ -53,6 +53,12 @@ def test_copies_follow_the_originals_and_are_told_apart(store) -> None:
     assert [r.speaker for r in store.recordings] == ["one", "two"] * 3
     assert [r.seconds for r in store.recordings] == [1.0, 1.5, 1.25, 1.875, 0.8, 1.2]
     assert store.lengths.tolist() == [16_000, 24_001, 20_000, 30_001, 12_800, 19_200]
+
+
+def test_copies_are_known_by_their_ids(store) -> None:
+    assert as_recorded(store.recordings).tolist() == [True, True, False, False, False, False]
+    alone = [Recording("look at 2", Path("look at 2.wav"), 1.0)]  # of nothing
+    assert as_recorded(alone).tolist() == [True]
 
 
 def test_originals_are_as_they_were(store) -> None:

@@ -34,10 +34,10 @@ def watched(task: Task, dies_at: int | None = None) -> list[tuple[str, float]]:
         losses.append((network, result.total.item()))
         return result
 
-    def batch(step, rank):
+    def batch(step, rank, progress=0.0):
         if step == dies_at:
             raise KilledError
-        return batch_of(step, rank)
+        return batch_of(step, rank, progress)
 
     task.loss, task.batch = loss, batch
     return losses

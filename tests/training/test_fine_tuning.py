@@ -190,7 +190,7 @@ def test_resumed_with_and_without_the_model_it_comes_to_the_same(
     whole = prints(tmp_path / "mine")["codec"]
     batch = CodecTask.batch
 
-    def dying(self, step, rank):
+    def dying(self, step, rank, progress=0.0):
         if step == 2:
             raise KilledError
         return batch(self, step, rank)

@@ -30,7 +30,7 @@ class Killed(Line):
 
     dies_at = 7
 
-    def batch(self, step: int, rank: int) -> torch.Tensor:
+    def batch(self, step: int, rank: int, progress: float = 0.0) -> torch.Tensor:
         if step == self.dies_at:
             raise ConnectionAbortedError("killed")
         return super().batch(step, rank)
@@ -101,12 +101,12 @@ def test_an_opponent_is_not_trained_by_the_first_network(tmp_path: Path) -> None
 
 def test_accumulation_equals_one_large_batch(tmp_path: Path) -> None:
     class Halves(Line):
-        def batch(self, step: int, rank: int) -> torch.Tensor:
+        def batch(self, step: int, rank: int, progress: float = 0.0) -> torch.Tensor:
             whole = torch.randn(8, 4, generator=torch.Generator().manual_seed(step // 2))
             return whole[:4] if step % 2 == 0 else whole[4:]
 
     class Whole(Line):
-        def batch(self, step: int, rank: int) -> torch.Tensor:
+        def batch(self, step: int, rank: int, progress: float = 0.0) -> torch.Tensor:
             return torch.randn(8, 4, generator=torch.Generator().manual_seed(step))
 
     halves = Halves(optimization(accumulate=2, batch_size=4, ema_decay=0))
@@ -131,7 +131,7 @@ def test_nan_stops_with_the_batch_kept_and_the_weights_sound(tmp_path: Path) -> 
 
 def test_an_interrupt_finishes_the_step_and_keeps_a_checkpoint(tmp_path: Path) -> None:
     class Interrupted(Line):
-        def batch(self, step: int, rank: int) -> torch.Tensor:
+        def batch(self, step: int, rank: int, progress: float = 0.0) -> torch.Tensor:
             if step == 4:
                 os.kill(os.getpid(), signal.SIGTERM)
             return super().batch(step, rank)
@@ -205,7 +205,7 @@ class Quarters(Line):
 
     halves = 2
 
-    def batch(self, step: int, rank: int) -> torch.Tensor:
+    def batch(self, step: int, rank: int, progress: float = 0.0) -> torch.Tensor:
         whole = torch.randn(8, 4, generator=torch.Generator().manual_seed(step))
         return whole[4 * rank : 4 * rank + 4] if self.halves == 2 else whole
 

@@ -193,7 +193,7 @@ def test_it_starts_from_the_first_rounds_layers(train, trained_model, monkeypatc
     seen = []
     original = W2vBertTask.batch
 
-    def batch(task, step, rank):
+    def batch(task, step, rank, progress=0.0):
         seen.append({k: v.clone() for k, v in task.network.conformer.state_dict().items()})
         raise KilledError
 
@@ -222,7 +222,7 @@ def test_killed_and_started_again_it_comes_to_the_same(train, tmp_path, monkeypa
         else:
             batch = W2vBertTask.batch
 
-            def dying(self, step, rank):
+            def dying(self, step, rank, progress=0.0):
                 if step == 17:
                     raise KilledError
                 return batch(self, step, rank)

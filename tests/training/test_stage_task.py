@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from dataclasses import replace
 from itertools import groupby
 
 import pytest
@@ -63,6 +64,39 @@ def test_a_batch_holds_crops_of_both_streams(stores) -> None:
     assert not real.all()  # the recording of 9 steps
     assert streams.ended[~real.all(dim=1)].all()
     assert 0 < int(streams.ended.sum()) < 40
+
+
+@pytest.fixture
+def copied(stores):
+    """The same stores; but the first half of what is trained on is the second half's copies."""
+    train, held_out = stores
+    half = len(train) // 2
+    ids = [f"{i + half} at 1.1" if i < half else str(i) for i in range(len(train))]
+    train.recordings = [replace(r, id=id) for r, id in zip(train.recordings, ids, strict=True)]
+    return train, held_out
+
+
+def drawn(one: StageTask, progress: float, monkeypatch) -> set[int]:
+    """Which recordings come in the first 30 batches."""
+    indices: set[int] = set()
+    with monkeypatch.context() as patch:
+        patch.setattr(one, "_streams", lambda store, draws: indices.update(i for i, _ in draws))
+        for step in range(30):
+            one.batch(step, 0, progress)
+    return indices
+
+
+def test_copies_come_first_and_recordings_as_they_are_last(copied, monkeypatch) -> None:
+    one, half, every = task(*copied), len(copied[0]) // 2, set(range(len(copied[0])))
+    assert drawn(one, 0.0, monkeypatch) == drawn(one, 0.74, monkeypatch) == every
+    assert drawn(one, 0.75, monkeypatch) == drawn(one, 1.0, monkeypatch) == every - set(range(half))
+    assert drawn(task(*copied, as_recorded_from=1.0), 0.99, monkeypatch) == every
+    assert drawn(one, 0.2, monkeypatch) == every  # a function of its arguments, as ever
+
+
+def test_a_training_with_copies_resumes_to_the_same_losses(copied, tmp_path) -> None:
+    made = lambda: task(*copied, as_recorded_from=0.5)  # noqa: E731
+    assert_resumed_equals_uninterrupted(made, tmp_path, dies_at=3)
 
 
 def flat_ids(store, kind: int, remove_repeats: bool) -> list[int]:

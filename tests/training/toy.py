@@ -49,7 +49,7 @@ class Line:
         if self.opponent:
             self.networks["opponent"] = nn.Linear(1, 1)
 
-    def batch(self, step: int, rank: int) -> torch.Tensor:
+    def batch(self, step: int, rank: int, progress: float = 0.0) -> torch.Tensor:
         generator = torch.Generator().manual_seed(1000 * step + rank)
         points = torch.randn(self.optimization.batch_size, 4, generator=generator)
         if step == self.poison:

@@ -15,6 +15,9 @@ from audiolm.data.corpus import Recording
 from audiolm.data.store import Waveforms
 from audiolm.shapes import SAMPLE_RATE
 
+_AT = " at "
+"""Stands between the id of a recording and a copy's speed."""
+
 
 class OtherSpeeds:
     """The recordings of a store, and after them all of them again at each of `speeds`.
@@ -59,5 +62,12 @@ class OtherSpeeds:
         return np.pad(part, (0, samples - len(part)))
 
 
+def as_recorded(recordings: Sequence[Recording]) -> np.ndarray:
+    """(R,) bool: which of the recordings are no copies at other speeds."""
+    ids = {recording.id for recording in recordings}
+    return np.array([r.id.rpartition(_AT)[0] not in ids for r in recordings], dtype=bool)
+
+
 def _copy(recording: Recording, speed: float) -> Recording:
-    return replace(recording, id=f"{recording.id} at {speed:g}", seconds=recording.seconds / speed)
+    id = f"{recording.id}{_AT}{speed:g}"
+    return replace(recording, id=id, seconds=recording.seconds / speed)

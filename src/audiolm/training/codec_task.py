@@ -72,7 +72,7 @@ class CodecTask:
             self.networks["discriminators"] = Discriminators(training.discriminators)
         self._pair: tuple[Tensor, Tensor] | None = None
 
-    def batch(self, step: int, rank: int) -> Waveform:
+    def batch(self, step: int, rank: int, progress: float = 0.0) -> Waveform:
         """Crops (B, T)."""
         size = self.optimization.batch_size
         return self.train.batch(step, rank, size, self.training.crop_seconds)[0]

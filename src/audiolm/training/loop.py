@@ -70,7 +70,8 @@ def train(task: Task, folder: Path, device: torch.device, world: World, *, quiet
                 optimizer.zero_grad(set_to_none=True)
             figures: dict[str, Tensor | float] = {}
             for part in range(config.accumulate):
-                batch = task.batch(state.step * config.accumulate + part, world.rank)
+                number = state.step * config.accumulate + part
+                batch = task.batch(number, world.rank, progress)
                 for name, network in networks.items():
                     with only(network, networks), _autocast(device, config.precision):
                         loss = task.loss(name, batch, progress)

@@ -85,11 +85,6 @@ class Preset(Configuration):
     seed: int = Field(default=0, ge=0)
     """Of everything random in training."""
 
-    @property
-    def reads_codes(self) -> bool:
-        """Whether tokens need codes: not where the semantic stage is the only one to be trained."""
-        return [name for name in self.recipe if is_stage(name)] != ["semantic"]
-
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
         """The ids that one part makes are those that another reads."""

@@ -5,12 +5,14 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from pydantic import Field
 from torch import nn
 
 from audiolm.configuration import Configuration
 from audiolm.data.batches import CropSampler, Draw, token_batch
+from audiolm.data.other_speeds import as_recorded
 from audiolm.data.tokens import TokenStore
 from audiolm.shapes import SAMPLE_RATE, SEMANTIC_HOP
 from audiolm.stages import Layout, Stage, StageConfig, Streams
@@ -28,6 +30,9 @@ class StageTraining(Configuration):
     """The optimizer, and how long."""
     crop_seconds: float = Field(default=10.0, gt=0)
     """Length of a training crop."""
+    as_recorded_from: float = Field(default=0.75, ge=0, le=1)
+    """Progress from which copies at other speeds are heard no more: a stage that ends with them
+    makes voices that nobody has."""
 
 
 class StageTask:
@@ -54,20 +59,24 @@ class StageTask:
         self.seed = seed
         self.steps = round(training.crop_seconds * SAMPLE_RATE / SEMANTIC_HOP)
         self.networks = nn.ModuleDict({name: Stage(config)})
-        self._samplers: dict[int, CropSampler] = {}  # by rank
+        self.as_recorded_from = training.as_recorded_from
+        self._samplers: dict[tuple[int, bool], CropSampler] = {}  # by rank, and with copies or not
         self._unigram: float | None = None
 
-    def batch(self, step: int, rank: int) -> Streams:
+    def batch(self, step: int, rank: int, progress: float = 0.0) -> Streams:
         """Crops of tokens: semantic ids (B, S) and codes (B, Q, F), padded with -1 at the end.
 
         There are no codes where the tokens have none, for a semantic stage.
         """
-        if rank not in self._samplers:
+        copies = progress < self.as_recorded_from
+        if (rank, copies) not in self._samplers:
             size, lengths = self.optimization.batch_size, self.train.lengths()
-            self._samplers[rank] = CropSampler(
+            if not copies:
+                lengths = np.where(as_recorded(self.train.recordings), lengths, 0)
+            self._samplers[rank, copies] = CropSampler(
                 lengths, self.steps, size, self.seed, rank, self.world_size
             )
-        return self._streams(self.train, self._samplers[rank].draw(step))
+        return self._streams(self.train, self._samplers[rank, copies].draw(step))
 
     def loss(self, network: str, batch: Any, progress: float) -> Loss:
         """Mean cross-entropy of the predicted tokens, in nats; bits by kind for the log."""

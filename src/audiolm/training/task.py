@@ -44,11 +44,14 @@ class Task(Protocol):
     """What is trained, each with an optimizer of its own, in this order within a step. The first is
     the one whose averaged weights are validated and kept."""
 
-    def batch(self, step: int, rank: int) -> Any:
-        """The batch of one backward pass: a function of its arguments and the task's seed alone."""
+    def batch(self, step: int, rank: int, progress: float = 0.0) -> Any:
+        """The batch of one backward pass: a function of its arguments and the task's seed alone.
+
+        `progress` runs from 0 to 1.
+        """
 
     def loss(self, network: str, batch: Any, progress: float) -> Loss:
-        """The loss of one of `networks` on a batch; `progress` runs from 0 to 1."""
+        """The loss of one of `networks` on a batch, at the same progress."""
 
     def validate(self, averaged: nn.Module) -> Validation:
         """Judge the averaged weights on held-out recordings."""

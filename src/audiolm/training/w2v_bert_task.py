@@ -71,7 +71,7 @@ class W2vBertTask:
         self.network = W2vBert(config)
         self.networks = nn.ModuleDict({"w2v_bert": self.network})
 
-    def batch(self, step: int, rank: int) -> dict[str, Tensor]:
+    def batch(self, step: int, rank: int, progress: float = 0.0) -> dict[str, Tensor]:
         """Clean crops (B, T), the perturbed ones (B, T), and how many samples are real (B,).
 
         In a second round also their targets (B, S), -1 behind the end of a recording.

@@ -28,7 +28,14 @@ from audiolm.training.messages import Messages
 from audiolm.training.model_parts import ModelParts
 from audiolm.training.new_ids import Shares, shares_of_old_ids
 from audiolm.training.opening import Opened, open_recordings
-from audiolm.training.preset import Preset, StepName, step_keys, step_settings
+from audiolm.training.preset import (
+    STEPS,
+    Preset,
+    StepName,
+    is_stage,
+    step_keys,
+    step_settings,
+)
 from audiolm.training.recordings import Recordings
 from audiolm.training.stage_task import StageTask, StageTraining
 from audiolm.training.start import start_conformer, start_from
@@ -193,7 +200,7 @@ class Workshop:
 
     def tokens(self, folder: Path) -> dict[str, float]:
         """Recordings, codec, tokenizer → tokens on disk; no codes where no stage is to read any."""
-        codec = self.parts.codec().to(self.device) if self.preset.reads_codes else None
+        codec = self.parts.codec().to(self.device) if self._wants_codes() else None
         tokenizer = self.parts.tokenizer().to(self.device)
         figures: dict[str, float] = {}
         train_on, judge_on = self.recordings()
@@ -272,7 +279,7 @@ class Workshop:
         if name == "second_clustering":
             return {"second_round": fingerprint({}, self._w2v_bert_weights("second_round"))}
         prints = {}
-        if name != "semantic" and (name != "tokens" or self.preset.reads_codes):
+        if name != "semantic" and (name != "tokens" or self._wants_codes()):
             prints["codec"] = self.parts.codec().fingerprint()
         if name in ("tokens", "semantic", "coarse"):
             prints["semantic"] = self.parts.tokenizer().fingerprint()
@@ -281,6 +288,11 @@ class Workshop:
     def recordings(self) -> tuple[Recordings, Recordings]:
         """The recordings that are trained on and those that judge."""
         return self._recordings().both
+
+    def _wants_codes(self) -> bool:
+        """Whether tokens need codes: not where the semantic stage is the only one to be trained."""
+        steps = {*self.preset.recipe, *self.request.only}
+        return {name for name in STEPS if name in steps and is_stage(name)} != {"semantic"}
 
     def _recordings(self) -> Opened:
         """All of them, opened once."""

@@ -86,8 +86,8 @@ def _begin(folder: Path, model: Path) -> None:
     training.mkdir(parents=True, exist_ok=True)
     second_round = training / "second_round"
     if not second_round.exists():
-        second_round.symlink_to((model / "training" / "second_round").resolve())
         save_part(folder, "codec", load_part(model, "codec"), dtype="float32")
+        second_round.symlink_to((model / "training" / "second_round").resolve())
 
 
 def _figures(folder: Path, part: str, data: Path, *more: str) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from audiolm.shapes import SAMPLE_RATE
 FLITE = {"slt": 170.0, "rms": 100.0, "awb": 130.0, "kal16": 105.0}
 """Voices of flite, and the mean pitch they speak at, in Hz."""
 ESPEAK = ("en-us+m2", "en-us+m4", "en-us+m5", "en-us+m7", "en-us+f1", "en-us+f3")
+"""Voices of espeak-ng; those that scripts/make_probes.py speaks with are not among them."""
 VARIANTS = 4
 """Speakers made of each voice."""
 WORDS = range(8, 31)

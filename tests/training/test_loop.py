@@ -118,6 +118,24 @@ def test_accumulation_equals_one_large_batch(tmp_path: Path) -> None:
         torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-6)
 
 
+def test_a_batch_is_told_the_progress_also_after_a_stop(tmp_path: Path) -> None:
+    told: list[float] = []
+
+    class Told(Killed):
+        def batch(self, step: int, rank: int, progress: float = 0.0) -> torch.Tensor:
+            if step < 12:  # the validation asks for one behind the last
+                told.append(progress)
+            return super().batch(step, rank)
+
+    settings = optimization(checkpoint_seconds=1e-9)  # 12 steps
+    with pytest.raises(ConnectionAbortedError):
+        run(Told(settings), tmp_path)
+    going_on = Told(settings)
+    going_on.dies_at = -1
+    run(going_on, tmp_path)
+    assert told == pytest.approx([step / 12 for step in (*range(8), *range(7, 12))])
+
+
 def test_nan_stops_with_the_batch_kept_and_the_weights_sound(tmp_path: Path) -> None:
     task = Line(optimization(checkpoint_seconds=1e-9), poison=5)
     with pytest.raises(TrainingError, match=r"step 5 is not finite.*batch-of-step-5\.pt"):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import audiolm
-from audiolm.model_folder import save_part
+from audiolm.model_io.folder import save_part
 
 MODELS = Path(__file__).parents[1] / "src" / "audiolm" / "models"
 ORDER = [

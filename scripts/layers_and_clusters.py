@@ -17,7 +17,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from audiolm.model_folder import load_part, save_part
+from audiolm.model_io.folder import load_part, save_part
 
 HEAD = (
     "| layer | K | ABX within / across, not quantized | ABX of tokens | bits a token, unigram |"
@@ -67,7 +67,7 @@ def _row(options: argparse.Namespace, layer: str, clusters: str) -> str:
     abx = _figures(folder, "abx", options.aligned, "--set", 'abx.features=["layer", "semantic"]')
     probes = _figures(folder, "probes", options.probes)
     done = json.loads((folder / "training" / "semantic" / "done.json").read_text("utf-8"))
-    bits, unigram = (done["figures"][name] for name in ("bits", "unigram bits"))
+    bits, unigram = (done["metrics"][name] for name in ("bits", "unigram bits"))
     cells = [
         layer,
         clusters,
@@ -98,14 +98,14 @@ def _figures(folder: Path, part: str, data: Path, *more: str) -> dict[str, Any]:
         *("--only", part, *more),
     )
     report = json.loads((place / "report.json").read_text("utf-8"))
-    figures: dict[str, Any] = report["parts"][part]["figures"]
-    return figures
+    metrics: dict[str, Any] = report["parts"][part]["metrics"]
+    return metrics
 
 
-def _value(figures: dict[str, Any], *ends: str) -> str:
+def _value(metrics: dict[str, Any], *ends: str) -> str:
     """The figures whose names end so, in %: of the one corpus that was measured."""
     values = [
-        figure["value"] for end in ends for name, figure in figures.items() if name.endswith(end)
+        figure["value"] for end in ends for name, figure in metrics.items() if name.endswith(end)
     ]
     return " / ".join(f"{value:.1f}" for value in values)
 

@@ -28,11 +28,11 @@ def main() -> None:
         path = training / step / "done.json"
         if not path.exists():
             continue
-        figures = json.loads(path.read_text("utf-8"))["figures"]
-        minutes, updates = figures["seconds"] / 60, round(figures["steps"])
-        print(f"| {step} | {minutes:.0f} | {updates} | {', '.join(_told(step, figures))} |")
+        metrics = json.loads(path.read_text("utf-8"))["metrics"]
+        minutes, updates = metrics["seconds"] / 60, round(metrics["steps"])
+        print(f"| {step} | {minutes:.0f} | {updates} | {', '.join(_told(step, metrics))} |")
 
-    tokens = training / "tokens" / "held_out" / "tokens.json"
+    tokens = training / "tokens" / "validation" / "tokens.json"
     if tokens.exists():
         use = json.loads(tokens.read_text("utf-8"))["statistics"]
         perplexity = " ".join(f"{value:.0f}" for value in use["codebook_perplexity"])
@@ -40,23 +40,23 @@ def main() -> None:
         print(f"perplexity of the codebooks, level by level: {perplexity}.")
 
 
-def _told(step: str, figures: dict[str, float]) -> list[str]:
+def _told(step: str, metrics: dict[str, float]) -> list[str]:
     """The figures of one step that say how good it is."""
     if step == "codec":
-        return [f"mel distance {figures['loss']:.3f}", f"SI-SDR {figures['si-sdr']:.1f} dB"]
+        return [f"mel distance {metrics['loss']:.3f}", f"SI-SDR {metrics['si-sdr']:.1f} dB"]
     if step == "w2v_bert":
-        accuracy = 100 * figures["contrastive_accuracy"]
+        accuracy = 100 * metrics["contrastive_accuracy"]
         return [
-            f"contrastive loss {figures['contrastive']:.2f} nats ({accuracy:.0f} % right of 101)",
-            f"masked prediction {figures['masked_prediction']:.2f} nats",
+            f"contrastive loss {metrics['contrastive']:.2f} nats ({accuracy:.0f} % right of 101)",
+            f"masked prediction {metrics['masked_prediction']:.2f} nats",
         ]
     if step == "second_round":
-        accuracy = 100 * figures["masked_prediction_accuracy"]
-        nats = figures["masked_prediction"]
+        accuracy = 100 * metrics["masked_prediction_accuracy"]
+        nats = metrics["masked_prediction"]
         return [f"masked prediction {nats:.2f} nats ({accuracy:.0f} % right)"]
-    kinds = [name for name in figures if name.startswith("bits ")]
-    parts = [f"{name.removeprefix('bits ')} {figures[name]:.2f}" for name in kinds]
-    whole = f"{figures['bits']:.2f} bits a token, unigram {figures['unigram bits']:.2f}"
+    kinds = [name for name in metrics if name.startswith("bits ")]
+    parts = [f"{name.removeprefix('bits ')} {metrics[name]:.2f}" for name in kinds]
+    whole = f"{metrics['bits']:.2f} bits a token, unigram {metrics['unigram bits']:.2f}"
     return [whole, *(parts if len(parts) > 1 else [])]
 
 

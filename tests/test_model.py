@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from audiolm.audio.waveform import Audio
 from audiolm.errors import AudioLMError, ConfigurationError, ModelFolderError
 from audiolm.model import AudioLM, Tokens
-from audiolm.model_manifest import ModelInfo
+from audiolm.model_io.manifest import ModelInfo
 from audiolm.stages import Sampling
 from tiny import COARSE, LEVELS, N, noise, tiny_model
 
@@ -138,7 +138,7 @@ def test_without_a_fine_stage_the_coarse_codes_are_decoded():
 
 @pytest.mark.parametrize("levels", [1, COARSE, COARSE + 1, LEVELS])
 def test_as_many_levels_are_made_as_asked(lm, spied, levels):
-    run = lm.generation(3, levels=levels)
+    run = lm.pipeline(3, levels=levels)
     made = lm.continuation(noise(1.0), 0.5, seed=3, levels=levels)
     kinds = [kind for kind, *_ in spied]
     assert kinds == ["semantic", "coarse"] + ["fine"] * (levels > COARSE)
@@ -325,7 +325,7 @@ def test_the_fingerprint_is_that_of_all_parts(lm):
 
 def test_parts_are_in_evaluation_mode_and_no_gradients_are_kept(lm):
     assert not any(part.training for part in lm.parts.values())
-    out = lm.generation().coarse(
+    out = lm.pipeline().coarse(
         lm.tokenize(noise(0.5)).semantic[None], torch.empty(1, LEVELS, 0, dtype=torch.long), 4
     )
     assert not out.requires_grad

@@ -15,7 +15,7 @@ from audiolm.codec import QuantizerConfig, build_codec
 from audiolm.codec.discriminators import DiscriminatorConfig
 from audiolm.codec.losses import MelLossConfig
 from audiolm.codec.soundstream import SoundStreamConfig
-from audiolm.data.corpus import open_corpus, split_held_out
+from audiolm.data.corpus import open_corpus, split_validation
 from audiolm.device import choose_device
 from audiolm.errors import TrainingError
 from audiolm.evaluation.dtw import Tokens, pair_distances
@@ -197,8 +197,8 @@ def short_preset(*settings: str):
 def test_the_whole_recipe(card, corpus, tmp_path) -> None:
     out, device = tmp_path / "model", choose_device("auto")
     assert device == CUDA
-    figures = train_model(Request(corpus, out, short_preset(), device=device, quiet=True))["steps"]
-    assert list(figures) == EVERY_STEP
+    metrics = train_model(Request(corpus, out, short_preset(), device=device, quiet=True))["steps"]
+    assert list(metrics) == EVERY_STEP
     for step in ("codec", "w2v_bert", "second_round", *ALL_STAGES):
         saved = torch.load(out / "training" / step / "checkpoint.pt", weights_only=True)
         assert len(saved["cuda_generators"]) == 1
@@ -230,11 +230,11 @@ def recordings(corpus, tmp_path):
     """`recordings(device, packed)`: what is trained on, and what judges."""
 
     def opened(device: torch.device, packed: bool = True) -> tuple[Recordings, Recordings]:
-        train, held_out = (
+        train, validation = (
             Recordings.open(part, tmp_path / name, device, World(), 5, packed=packed, quiet=True)
-            for name, part in zip("th", split_held_out(open_corpus(corpus), 0.3), strict=True)
+            for name, part in zip("th", split_validation(open_corpus(corpus), 0.3), strict=True)
         )
-        return train, held_out
+        return train, validation
 
     return opened
 
@@ -329,7 +329,7 @@ def trained(task, folder, device) -> tuple[dict[str, float], dict[str, torch.Ten
     """The last validation and the averaged weights, on the CPU."""
     torch.manual_seed(2)
     outcome = train(task, folder, device, World(), quiet=True)
-    return outcome.figures, {k: v.cpu() for k, v in outcome.averaged.state_dict().items()}
+    return outcome.metrics, {k: v.cpu() for k, v in outcome.averaged.state_dict().items()}
 
 
 def test_a_codec_learns_the_same_there(card, recordings, tmp_path) -> None:
@@ -339,9 +339,9 @@ def test_a_codec_learns_the_same_there(card, recordings, tmp_path) -> None:
         torch.manual_seed(1)
         task = codec_task(recordings, device, packed, precision="float32")
         results.append(trained(task, tmp_path / name, device))
-    (figures, weights), *others = results
+    (metrics, weights), *others = results
     for same_figures, same_weights in others:
-        assert same_figures == pytest.approx(figures, rel=1e-4)
+        assert same_figures == pytest.approx(metrics, rel=1e-4)
         for name, weight in weights.items():
             assert torch.allclose(same_weights[name].float(), weight.float(), atol=1e-5), name
 
@@ -356,8 +356,8 @@ def test_a_stage_learns_the_same_there(card, stores, tmp_path) -> None:
             if isinstance(module, torch.nn.Dropout):
                 module.p = 0.0
         both.append(trained(task, tmp_path / device.type, device))
-    (figures, weights), (same_figures, same_weights) = both
-    assert same_figures == pytest.approx(figures, rel=1e-4)
+    (metrics, weights), (same_figures, same_weights) = both
+    assert same_figures == pytest.approx(metrics, rel=1e-4)
     for name, weight in weights.items():
         assert torch.allclose(same_weights[name], weight, atol=1e-4), name
 
@@ -425,7 +425,7 @@ def test_logits_to_look_at_under_autocast(card) -> None:
     streams = Streams(torch.zeros(1, 4).long().cuda(), torch.zeros(1, LEVELS, 8).long().cuda())
     flat = stage.layout.flatten(streams)
     with torch.autocast("cuda", torch.bfloat16):
-        hidden = stage.transformer(flat.ids, flat.companions)
+        hidden = stage.transformer(flat.ids, flat.aligned)
         every = stage.transformer.vocabulary_logits(hidden, flat.kinds)
     assert bool(every[flat.predicted].isfinite().any(1).all())
 
@@ -470,7 +470,7 @@ def test_a_part_of_the_evaluation(card, corpus, tmp_path) -> None:
     assert report["device"] == "cuda:0"
     part = report["parts"]["continuation"]
     assert part["state"] == "done"
-    assert {"voice.audiolm", "bits.audiolm", "bits.acoustic_only"} <= set(part["figures"])
+    assert {"voice.audiolm", "bits.audiolm", "bits.acoustic_only"} <= set(part["metrics"])
 
 
 def test_frames_that_are_compared(card) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from audiolm import pretrained
 from audiolm.errors import ConfigurationError, ModelFolderError
-from audiolm.model_manifest import ModelInfo
+from audiolm.model_io.manifest import ModelInfo
 from tiny import noise, tiny_model
 
 

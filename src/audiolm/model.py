@@ -17,14 +17,14 @@ from torch import Tensor
 
 from audiolm.audio.waveform import Audio
 from audiolm.codec.contract import Codec
-from audiolm.compatibility import check_parts
 from audiolm.configuration import parse
 from audiolm.device import choose_device
 from audiolm.errors import AudioError, ConfigurationError
-from audiolm.generation import DEFAULT_SAMPLING, Generation, Progress
-from audiolm.model_folder import save_parts
-from audiolm.model_manifest import ModelInfo, model_fingerprint
+from audiolm.model_io.compatibility import check_parts
+from audiolm.model_io.folder import save_parts
+from audiolm.model_io.manifest import ModelInfo, model_fingerprint
 from audiolm.part import Dtype, Part
+from audiolm.pipeline import DEFAULT_SAMPLING, Pipeline, Progress
 from audiolm.prompt import check_seconds, prompt_samples, require_audio
 from audiolm.semantic.contract import SemanticTokenizer
 from audiolm.shapes import CODEC_HOP, SAMPLE_RATE, SEMANTIC_HOP, SemanticIds, Waveform
@@ -120,18 +120,18 @@ class AudioLM:
         """Write the model into a folder, whole or not at all; weights are stored as `dtype`.
 
         Raises:
-            ModelFolderError: as `audiolm.model_folder.save_parts`.
+            ModelFolderError: as `audiolm.model_io.folder.save_parts`.
         """
         about = self.info.model_dump() | ({"name": self.name} if self.name else {})
         save_parts(folder, self.parts, about, dtype)
 
-    def generation(
+    def pipeline(
         self,
         seed: int = 0,
         sampling: Mapping[str, Sampling] | None = None,
         progress: Progress | None = None,
         levels: int | None = None,
-    ) -> Generation:
+    ) -> Pipeline:
         """One run through the stages, for those who want them one by one.
 
         Raises:
@@ -147,7 +147,7 @@ class AudioLM:
                 f"sampling: no stage {names}; use {', '.join(DEFAULT_SAMPLING)}"
             )
         generator = torch.Generator(self.device).manual_seed(seed)
-        return Generation(self.stages, chosen, generator, progress, levels or self.levels)
+        return Pipeline(self.stages, chosen, generator, progress, levels or self.levels)
 
     @overload
     def continuation(
@@ -230,7 +230,7 @@ class AudioLM:
         # 4 the caller. A loop, because a comprehension may be a level of its own.
         for recording in prompts:
             cut.append(prompt_samples(recording, prompt_seconds, stacklevel=4))
-        run = self.generation(seed, sampling, progress, levels)
+        run = self.pipeline(seed, sampling, progress, levels)
         answers: dict[int, Audio] = {}
         for length in dict.fromkeys(len(samples) for samples in cut):
             rows = [row for row, samples in enumerate(cut) if len(samples) == length]
@@ -242,7 +242,7 @@ class AudioLM:
         return ordered[0] if isinstance(prompt, Audio) else ordered
 
     def _continue(
-        self, prompt: Waveform, seconds: float, baseline: str | None, run: Generation
+        self, prompt: Waveform, seconds: float, baseline: str | None, run: Pipeline
     ) -> Waveform:
         """Prompts (B, T) of whole semantic steps to waveforms of prompt and continuation."""
         samples = prompt.shape[1] + _samples(seconds)
@@ -275,7 +275,7 @@ class AudioLM:
         Raises:
             AudioError, ConfigurationError, ModelFolderError: as `continuation`.
         """
-        run = self.generation(seed, sampling, progress, levels)
+        run = self.pipeline(seed, sampling, progress, levels)
         waveform = self._waveform(audio)  # (1, T)
         ids = self.semantic.encode(waveform)  # (1, S)
         return self._in_any_voice(ids, waveform.shape[1], run)
@@ -296,13 +296,13 @@ class AudioLM:
             ConfigurationError, ModelFolderError: as `continuation`.
         """
         check_seconds("seconds", seconds)
-        run = self.generation(seed, sampling, progress, levels)
+        run = self.pipeline(seed, sampling, progress, levels)
         samples = _samples(seconds)
         ids = torch.empty(1, 0, dtype=torch.long, device=self.device)  # (1, S = 0)
         ids = run.semantic(ids, seconds, -(-samples // SEMANTIC_HOP))  # (1, S)
         return self._in_any_voice(ids, samples, run)
 
-    def _in_any_voice(self, ids: SemanticIds, samples: int, run: Generation) -> Audio:
+    def _in_any_voice(self, ids: SemanticIds, samples: int, run: Pipeline) -> Audio:
         """Stages 2 and 3 without a prompt: ids (1, S) to a recording of so many samples."""
         none = torch.empty(1, self.codec.levels, 0, dtype=torch.long, device=self.device)
         codes = run.coarse(ids, none, -(-samples // CODEC_HOP))  # (1, Q', F)

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from audiolm.configuration import Configuration
-from audiolm.eight_bit import from_eight_bits, is_matrix, to_eight_bits
+from audiolm.int8 import from_int8, is_matrix, to_int8
 
 Dtype = Literal["int8", "float16", "bfloat16", "float32"]
-"""How weights are stored. int8: matrices by rows (`audiolm.eight_bit`), everything else float16."""
+"""How weights are stored. int8: matrices by rows (`audiolm.int8`), everything else float16."""
 
 
 class Part(nn.Module):
@@ -36,7 +36,7 @@ class Part(nn.Module):
         with torch.no_grad():
             for name, tensor in self.state_dict().items():
                 if dtype == "int8" and name in matrices and is_matrix(tensor):
-                    tensor.copy_(from_eight_bits(*to_eight_bits(tensor)))
+                    tensor.copy_(from_int8(*to_int8(tensor)))
                 elif tensor.is_floating_point():
                     tensor.copy_(tensor.to(element_type(dtype)))
         return self

@@ -15,8 +15,8 @@ from audiolm.codec.contract import Codec
 from audiolm.device import choose_device
 from audiolm.errors import ModelFolderError
 from audiolm.model import AudioLM
-from audiolm.model_folder import load_part, save_part
-from audiolm.model_manifest import MANIFEST, read_manifest
+from audiolm.model_io.folder import load_part, save_part
+from audiolm.model_io.manifest import MANIFEST, read_manifest
 from audiolm.part import Dtype
 from audiolm.semantic.contract import SemanticTokenizer
 from audiolm.stages import Stage
@@ -75,7 +75,7 @@ def save(lm: AudioLM, folder: str | Path, dtype: Dtype = "float16") -> None:
     """Write a model into a folder, whole or not at all; the same as `lm.save`.
 
     Raises:
-        ModelFolderError: as `audiolm.model_folder.save_parts`.
+        ModelFolderError: as `audiolm.model_io.folder.save_parts`.
     """
     lm.save(folder, dtype)
 

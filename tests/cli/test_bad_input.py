@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from audiolm.model_folder import save_part
+from audiolm.model_io.folder import save_part
 from tiny import noise, tiny_model
 
 

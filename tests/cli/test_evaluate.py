@@ -35,7 +35,7 @@ def test_a_report_of_one_part(audiolm, model, data, tmp_path):
     report = json.loads((out / "report.json").read_text())
     assert list(report["parts"]) == ["abx"]
     assert report["seed"] == 3
-    assert set(report["parts"]["abx"]["figures"]) == {
+    assert set(report["parts"]["abx"]["metrics"]) == {
         f"dev.{name}.{mode}" for name in ("mfcc", "semantic") for mode in ("within", "across")
     }
     assert "<!DOCTYPE html>" in (out / "report.html").read_text()

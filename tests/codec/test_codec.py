@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from audiolm.codec import CodecConfig, SoundStream, SpectralCodec, build_codec, exported
-from audiolm.codec.streaming import Memory
+from audiolm.codec.causal import Memory
 from audiolm.configuration import Configuration, parse
 from audiolm.errors import ConfigurationError
 

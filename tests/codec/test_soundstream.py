@@ -1,8 +1,8 @@
 import torch
 
 from audiolm.codec import QuantizerConfig, SoundStream, SoundStreamConfig
+from audiolm.codec.causal import Memory
 from audiolm.codec.soundstream import CausalConv, CausalTransposedConv
-from audiolm.codec.streaming import Memory
 
 
 def codec(**settings_):

@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from audiolm.codec import QuantizerConfig, SpectralConfig
+from audiolm.codec.causal import Memory
 from audiolm.codec.spectral import CausalBlock, SpectralCodec
-from audiolm.codec.streaming import Memory
 
 
 def codec(**settings_):

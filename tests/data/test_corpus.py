@@ -10,7 +10,7 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audiolm.data.corpus import Corpus, Recording, open_corpus, split_held_out
+from audiolm.data.corpus import Corpus, Recording, open_corpus, split_validation
 from audiolm.errors import CorpusError
 
 
@@ -250,7 +250,7 @@ def made_up(speakers, each=4, split=None):
 @given(st.integers(2, 30), st.floats(0.01, 0.9), st.integers(0, 2**32))
 def test_no_speaker_is_on_both_sides(count, fraction, seed):
     corpus = made_up([f"speaker {i}" for i in range(count)])
-    train, held = split_held_out(corpus, fraction, seed)
+    train, held = split_validation(corpus, fraction, seed)
     assert train.speakers and held.speakers
     assert not set(train.speakers) & set(held.speakers)
     assert {r.id for r in train.recordings + held.recordings} == {r.id for r in corpus.recordings}
@@ -263,45 +263,45 @@ def test_no_speaker_is_on_both_sides(count, fraction, seed):
 
 def test_held_out_is_the_same_every_time_and_another_with_another_seed():
     corpus = made_up([str(i) for i in range(20)])
-    choices = [split_held_out(corpus, 0.2, seed)[1].speakers for seed in (0, 0, 1)]
+    choices = [split_validation(corpus, 0.2, seed)[1].speakers for seed in (0, 0, 1)]
     assert choices[0] == choices[1] != choices[2]
 
 
 def test_another_order_of_files_holds_out_the_same():
     corpus = made_up([str(i) for i in range(20)])
     turned = replace(corpus, recordings=corpus.recordings[::-1])
-    assert split_held_out(corpus, 0.2)[1].speakers == split_held_out(turned, 0.2)[1].speakers
+    assert split_validation(corpus, 0.2)[1].speakers == split_validation(turned, 0.2)[1].speakers
 
 
 def test_recordings_are_held_out_where_no_speaker_is_known():
-    train, held = split_held_out(made_up([None], each=10), 0.2)
+    train, held = split_validation(made_up([None], each=10), 0.2)
     assert len(train) + len(held) == 10 and len(held) >= 1
 
 
 def test_a_single_recording_is_trained_on():
-    train, held = split_held_out(made_up([None], each=1), 0.5)
+    train, held = split_validation(made_up([None], each=1), 0.5)
     assert (len(train), len(held)) == (1, 0)
 
 
 def test_nothing_is_held_out_if_nothing_is_asked_for():
-    train, held = split_held_out(made_up(["a", "b"]), 0.0)
+    train, held = split_validation(made_up(["a", "b"]), 0.0)
     assert (len(train), len(held)) == (8, 0)
 
 
 def test_published_splits_hold():
     published = [("a", "train"), ("b", "dev"), ("c", "test"), ("d", None)]
     parts = [r for name, split in published for r in made_up([name], split=split).recordings]
-    train, held = split_held_out(replace(made_up([]), recordings=parts), 0.5)
+    train, held = split_validation(replace(made_up([]), recordings=parts), 0.5)
     assert (train.speakers, held.speakers) == (["a", "d"], ["b"])
 
 
 def test_published_test_is_never_trained_on_even_without_a_dev():
     parts = made_up(["a", "b"], split="train").recordings + made_up(["c"], split="test").recordings
-    train, held = split_held_out(replace(made_up([]), recordings=parts), 0.5)
+    train, held = split_validation(replace(made_up([]), recordings=parts), 0.5)
     assert set(train.speakers) | set(held.speakers) == {"a", "b"}
 
 
 @pytest.mark.parametrize("fraction", [-0.1, 1.0, float("nan")])
 def test_fractions_that_cannot_be(fraction):
     with pytest.raises(CorpusError, match="cannot hold out"):
-        split_held_out(made_up(["a", "b"]), fraction)
+        split_validation(made_up(["a", "b"]), fraction)

@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from audiolm.data.corpus import Recording
-from audiolm.data.manifest import read_manifest, write_manifest
+from audiolm.data.manifest import read_recordings, write_manifest
 from audiolm.errors import CorpusError
 
 text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)
@@ -26,7 +26,7 @@ recordings = st.lists(
 @given(recordings)
 def test_what_is_written_is_read(tmp_path, recordings):
     write_manifest(tmp_path / "manifest.jsonl", recordings)
-    assert read_manifest(tmp_path / "manifest.jsonl") == recordings
+    assert read_recordings(tmp_path / "manifest.jsonl") == recordings
 
 
 def test_a_failure_leaves_the_old_manifest(tmp_path):
@@ -40,7 +40,7 @@ def test_a_failure_leaves_the_old_manifest(tmp_path):
 
     with pytest.raises(RuntimeError):
         write_manifest(path, fails())
-    assert read_manifest(path) == [good]
+    assert read_recordings(path) == [good]
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -51,26 +51,26 @@ GOOD = '{"id": "a", "path": "a.wav", "seconds": 1.0, "speaker": null, "split": n
 def test_a_bad_line_is_named(tmp_path, line):
     (tmp_path / "manifest.jsonl").write_text(GOOD + line + "\n")
     with pytest.raises(CorpusError, match=r"manifest\.jsonl: line 2 is no recording"):
-        read_manifest(tmp_path / "manifest.jsonl")
+        read_recordings(tmp_path / "manifest.jsonl")
 
 
 def test_missing(tmp_path):
     with pytest.raises(CorpusError, match=r"none\.jsonl: cannot be read .*write it again"):
-        read_manifest(tmp_path / "none.jsonl")
+        read_recordings(tmp_path / "none.jsonl")
 
 
 def test_not_text(tmp_path):
     (tmp_path / "manifest.jsonl").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(CorpusError, match=r"manifest\.jsonl: line 1 is no recording"):
-        read_manifest(tmp_path / "manifest.jsonl")
+        read_recordings(tmp_path / "manifest.jsonl")
 
 
 def test_names_that_are_no_utf8(tmp_path):
     name = os.fsdecode(b"caf\xe9.wav")
     write_manifest(tmp_path / "manifest.jsonl", [Recording(name, Path(name), 1.0)])
-    assert read_manifest(tmp_path / "manifest.jsonl")[0].path == Path(name)
+    assert read_recordings(tmp_path / "manifest.jsonl")[0].path == Path(name)
 
 
 def test_no_recordings(tmp_path):
     write_manifest(tmp_path / "manifest.jsonl", [])
-    assert read_manifest(tmp_path / "manifest.jsonl") == []
+    assert read_recordings(tmp_path / "manifest.jsonl") == []

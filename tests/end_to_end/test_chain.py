@@ -16,7 +16,7 @@ import soundfile
 
 from audiolm.audio.files import read
 from audiolm.cli.main import main
-from audiolm.model_manifest import read_manifest
+from audiolm.model_io.manifest import read_manifest
 from audiolm.training.step_folder import StepFolder
 
 TRAINED = ("codec", "w2v_bert", "semantic", "coarse", "fine", "acoustic_only")

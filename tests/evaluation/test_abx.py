@@ -1,4 +1,4 @@
-"""ABX from an item file to figures, and what it says of input that cannot be used."""
+"""ABX from an item file to metrics, and what it says of input that cannot be used."""
 
 import numpy as np
 import pytest
@@ -28,10 +28,10 @@ def test_every_feature_has_its_errors(tmp_path):
     )
     result = abx.evaluate(request)
     names = ("mfcc", "mel", "layer_1", "semantic", "codec_1", "codec_3")
-    assert list(result.figures) == [
+    assert list(result.metrics) == [
         f"dev.{name}.{mode}" for name in names for mode in ("within", "across")
     ]
-    for figure in result.figures.values():
+    for figure in result.metrics.values():
         assert 0 <= figure.low <= figure.value <= figure.high <= 100
         assert figure.unit == "%"
         assert figure.count == 24
@@ -54,13 +54,13 @@ def test_features_are_asked_about_the_tokens_that_they_have_frames_of(tmp_path):
     ]
     path.write_text("\n".join([*lines, *short]) + "\n")
 
-    def figures(*features):
+    def metrics(*features):
         settings = {"features": features}
         request = ask(MODEL, tmp_path / "data", tmp_path / "out", abx=settings)
-        return abx.evaluate(request).figures
+        return abx.evaluate(request).metrics
 
-    together = figures("mel", "semantic", "mfcc")
-    assert together == figures("mel") | figures("semantic") | figures("mfcc")
+    together = metrics("mel", "semantic", "mfcc")
+    assert together == metrics("mel") | metrics("semantic") | metrics("mfcc")
     counts = {name: figure.count for name, figure in together.items() if "within" in name}
     assert list(counts.values()) == [32, 24, 32]
 
@@ -83,21 +83,21 @@ def test_tokens_that_sound_alike_are_told_from_others(tmp_path):
         Audio((hum + 0.01 * hiss).astype(np.float32), 16_000).write(recording)
     request = ask(MODEL, tmp_path / "data", tmp_path / "out", abx={"features": ["mfcc"]})
     result = abx.evaluate(request)
-    assert result.figures["dev.mfcc.within"].value == 0
-    assert result.figures["dev.mfcc.across"].value == 0
+    assert result.metrics["dev.mfcc.within"].value == 0
+    assert result.metrics["dev.mfcc.across"].value == 0
 
 
 def test_one_seed_gives_one_result_and_a_limit_takes_fewer_recordings(tmp_path):
     abx_items(tmp_path / "data", speakers=3)
 
-    def figures(**about):
+    def metrics(**about):
         request = ask(
             MODEL, tmp_path / "data", tmp_path / "out", abx={"features": ["mfcc"]}, **about
         )
-        return abx.evaluate(request).figures
+        return abx.evaluate(request).metrics
 
-    assert figures(seed=1) == figures(seed=1)
-    assert figures(limit=3)["dev.mfcc.across"].count == 18
+    assert metrics(seed=1) == metrics(seed=1)
+    assert metrics(limit=3)["dev.mfcc.across"].count == 18
 
 
 def test_the_global_generator_is_left_alone(tmp_path):
@@ -112,9 +112,9 @@ def test_several_item_files_are_told_apart(tmp_path):
     path = abx_items(tmp_path / "data" / "test", speakers=1)
     path.rename(path.with_name("test.item"))
     request = ask(MODEL, tmp_path / "data", tmp_path / "out", abx={"features": ["mel"]})
-    figures = abx.evaluate(request).figures
+    metrics = abx.evaluate(request).metrics
     # Of a single speaker there is no other to say X: that figure is absent.
-    assert list(figures) == ["dev.mel.within", "dev.mel.across", "test.mel.within"]
+    assert list(metrics) == ["dev.mel.within", "dev.mel.across", "test.mel.within"]
 
 
 def test_an_item_file_may_lie_elsewhere(tmp_path):
@@ -122,7 +122,7 @@ def test_an_item_file_may_lie_elsewhere(tmp_path):
     elsewhere = path.rename(tmp_path / "phones.item")
     settings = {"features": ["mel"], "items": str(elsewhere)}
     request = ask(MODEL, tmp_path / "data", tmp_path / "out", abx=settings)
-    assert "phones.mel.within" in abx.evaluate(request).figures
+    assert "phones.mel.within" in abx.evaluate(request).metrics
 
 
 def test_without_an_item_file_it_is_skipped(tmp_path):

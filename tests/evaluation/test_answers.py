@@ -89,15 +89,15 @@ def test_success_is_counted_in_all_and_by_truth():
     answers = [
         Answer(REAL, f"r{n}", item, a) for item, two in said.items() for n, a in enumerate(two)
     ]
-    figures = success_figures(answers, KEY[REAL], seed=0)
-    assert figures["all"].value == pytest.approx(50)
-    assert figures["all"].count == 6
-    assert figures["original"].value == 50
-    assert figures["synthetic"].value == 50
+    metrics = success_figures(answers, KEY[REAL], seed=0)
+    assert metrics["all"].value == pytest.approx(50)
+    assert metrics["all"].count == 6
+    assert metrics["original"].value == 50
+    assert metrics["synthetic"].value == 50
     # Clips differ from each other, raters hardly do.
-    assert (figures["over_items"].low, figures["over_items"].high) == (0, 100)
-    assert figures["over_raters"].low >= 30
-    assert figures["over_raters"].value == pytest.approx(50)
+    assert (metrics["over_items"].low, metrics["over_items"].high) == (0, 100)
+    assert metrics["over_raters"].low >= 30
+    assert metrics["over_raters"].value == pytest.approx(50)
 
 
 def test_the_papers_p_is_one_sided():

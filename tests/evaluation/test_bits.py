@@ -40,20 +40,20 @@ def test_bits_are_the_stage_s_over_its_tokens(speech, tmp_path):
         ids = MODEL.semantic.encode(torch.from_numpy(read(path).samples)[None])
         nats -= stage.log_likelihood(Streams(semantic=ids)).total.item()
         tokens += len(as_predicted(stage, ids[0]))
-    figures = measured(speech, tmp_path).figures
-    bits = figures["bits_per_token.semantic_stage"]
+    metrics = measured(speech, tmp_path).metrics
+    bits = metrics["bits_per_token.semantic_stage"]
     assert bits.value == pytest.approx(nats / math.log(2) / tokens, rel=1e-4)
     assert bits.count == 4
-    assert figures["tokens_per_second"].value == pytest.approx(tokens / 6)
-    per_second = figures["bits_per_second.semantic_stage"].value
+    assert metrics["tokens_per_second"].value == pytest.approx(tokens / 6)
+    per_second = metrics["bits_per_second.semantic_stage"].value
     assert per_second == pytest.approx(bits.value * tokens / 6)
 
 
 def test_training_data_serves_the_floors_only(speech, tmp_path):
     conditions = measured(speech, tmp_path).conditions
     assert conditions["held-out speech"].startswith("0.00 h, 2 speakers")
-    with_training = measured(speech, tmp_path).figures
-    without = measured(speech, tmp_path, probes={"ngram_hours": 0}).figures
+    with_training = measured(speech, tmp_path).metrics
+    without = measured(speech, tmp_path, probes={"ngram_hours": 0}).metrics
     stage = "bits_per_token.semantic_stage"
     assert with_training[stage] == without[stage]
     assert with_training["bits_per_token.bigram"] != without["bits_per_token.bigram"]
@@ -72,9 +72,9 @@ def test_a_floor_has_not_heard_the_speaker():
 
 def test_one_speaker_alone_has_no_floors(tmp_path):
     record(tmp_path / "data" / "1" / "5" / "1-5-0.wav", 1.0, 0)
-    figures = measured(tmp_path / "data", tmp_path / "out").figures
-    assert "bits_per_token.semantic_stage" in figures
-    assert "bits_per_token.bigram" not in figures
+    metrics = measured(tmp_path / "data", tmp_path / "out").metrics
+    assert "bits_per_token.semantic_stage" in metrics
+    assert "bits_per_token.bigram" not in metrics
 
 
 def test_without_recordings_there_is_nothing(tmp_path):
@@ -82,8 +82,8 @@ def test_without_recordings_there_is_nothing(tmp_path):
 
 
 def test_a_limit_counts_recordings(speech, tmp_path):
-    figures = measured(speech, tmp_path, limit=3).figures
-    assert figures["bits_per_token.semantic_stage"].count == 3
+    metrics = measured(speech, tmp_path, limit=3).metrics
+    assert metrics["bits_per_token.semantic_stage"].count == 3
 
 
 def test_many_speakers_take_no_more_memory_than_one():

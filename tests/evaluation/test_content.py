@@ -63,13 +63,13 @@ def test_rates_are_all_errors_over_all_words():
         Heard("original", short, ""),
         Heard("codec", short, "seven eight"),
     ]
-    figures = error_figures(heard, seed=0)
-    assert figures["wer.original"].value == pytest.approx(25)  # not the mean of 0 and 100
-    assert figures["wer.original"].count == 2
-    assert figures["wer.original"].low == 0
-    assert figures["wer.original"].high == 100
-    assert figures["wer.codec"].value == 0
-    assert (figures["cer.original"].paper, figures["wer.original"].paper) == (0.8, 2.5)
+    metrics = error_figures(heard, seed=0)
+    assert metrics["wer.original"].value == pytest.approx(25)  # not the mean of 0 and 100
+    assert metrics["wer.original"].count == 2
+    assert metrics["wer.original"].low == 0
+    assert metrics["wer.original"].high == 100
+    assert metrics["wer.codec"].value == 0
+    assert (metrics["cer.original"].paper, metrics["wer.original"].paper) == (0.8, 2.5)
 
 
 def test_chance_takes_the_words_of_another_speakers_utterance():
@@ -111,11 +111,11 @@ def test_same_ids_are_counted_at_the_same_steps():
         Heard("codec", two, "", ids([6, 6, 7])),  # a step too long
         Heard("acoustic_generation", one, "", ids([4, 1, 2])),
     ]
-    figures = id_figures(heard, seed=0)
-    assert set(figures) == {"ids.codec", "ids.acoustic_generation"}
-    assert figures["ids.codec"].value == pytest.approx(100 * 4 / 6)
-    assert figures["ids.codec"].count == 2
-    assert figures["ids.acoustic_generation"].value == 0
+    metrics = id_figures(heard, seed=0)
+    assert set(metrics) == {"ids.codec", "ids.acoustic_generation"}
+    assert metrics["ids.codec"].value == pytest.approx(100 * 4 / 6)
+    assert metrics["ids.codec"].count == 2
+    assert metrics["ids.acoustic_generation"].value == 0
 
 
 class Listener:
@@ -157,11 +157,11 @@ def test_everything_is_listened_to(corpus, listener, tmp_path):
     )
     result = evaluate(request)
     assert len(listener.heard) == 4 * (1 + 1 + 2)
-    figures = result.figures
-    assert figures["wer.original"].value == 0
+    metrics = result.metrics
+    assert metrics["wer.original"].value == 0
     for kind in ("codec", "acoustic_generation", "chance"):
-        assert figures[f"wer.{kind}"].value == 100
-    assert figures["wer.acoustic_generation"].count == 8
+        assert metrics[f"wer.{kind}"].value == 100
+    assert metrics["wer.acoustic_generation"].count == 8
     assert len(result.tables[0].rows) == 4
     lm, pieces = tiny_model(), sorted(corpus[0].rglob("*.wav"))
     same = steps = 0
@@ -169,7 +169,7 @@ def test_everything_is_listened_to(corpus, listener, tmp_path):
         audio = read(path)
         was, now = (lm.tokenize(x).semantic for x in (audio, lm.reconstruction(audio)))
         same, steps = same + int((was == now).sum()), steps + len(was)
-    assert figures["ids.codec"].value == pytest.approx(100 * same / steps)
+    assert metrics["ids.codec"].value == pytest.approx(100 * same / steps)
     assert "listener" in result.conditions["recogniser"]
     assert shares == pytest.approx([0.25, 0.5, 0.75, 1.0])
     rates = {audio.sample_rate for audio in listener.heard}
@@ -179,16 +179,16 @@ def test_everything_is_listened_to(corpus, listener, tmp_path):
 def test_only_utterances_of_the_right_length_and_number(corpus, listener, tmp_path):
     section = {"shortest": 0.65, "longest": 0.85, "samples": 1}
     result = evaluate(ask(tiny_model(), corpus[0], tmp_path / "a" / "c", content=section))
-    assert result.figures["wer.original"].count == 2  # 0.7 and 0.8 s
+    assert result.metrics["wer.original"].count == 2  # 0.7 and 0.8 s
     result = evaluate(ask(tiny_model(), corpus[0], tmp_path / "a" / "c", content=section, limit=1))
-    assert result.figures["wer.original"].count == 1
-    assert "wer.chance" not in result.figures
+    assert result.metrics["wer.original"].count == 1
+    assert "wer.chance" not in result.metrics
 
 
 def test_without_a_coarse_stage_the_rest_is_measured(corpus, listener, tmp_path):
     result = evaluate(ask(tiny_model(kinds=()), corpus[0], tmp_path / "a" / "c", content=LENGTHS))
-    assert "wer.codec" in result.figures
-    assert "wer.acoustic_generation" not in result.figures
+    assert "wer.codec" in result.metrics
+    assert "wer.acoustic_generation" not in result.metrics
     assert "no stage coarse" in result.conditions["not measured"]
 
 

@@ -85,19 +85,19 @@ def test_everything_is_measured(lm, corpus, judged, tmp_path):
     shares = []
     request = ask(lm, corpus, tmp_path / "r" / "c", continuation=SHORT, progress=shares.append)
     result = evaluate(request)
-    figures = result.figures
+    metrics = result.metrics
     for kind, count in (("original", 4), ("audiolm", 8), ("acoustic_only", 8)):
-        assert figures[f"voice.{kind}"].value == 50
-        assert figures[f"voice.{kind}"].count == count
-        assert figures[f"bits.{kind}"].value > 0
-        assert 0 < figures[f"known_words.{kind}"].value < 100
-        assert figures[f"words_per_second.{kind}"].unit == "words/s"
-        assert 0 <= figures[f"silence.{kind}"].value < 100
-        assert figures[f"silence.{kind}"].count == count
-    assert figures["words_per_second.audiolm"].value == 4
-    assert figures["voice.audiolm"].paper == 92.6
-    assert figures["bits.audiolm"].value != figures["bits.acoustic_only"].value
-    assert set(figures) >= {"bits.shuffled"}
+        assert metrics[f"voice.{kind}"].value == 50
+        assert metrics[f"voice.{kind}"].count == count
+        assert metrics[f"bits.{kind}"].value > 0
+        assert 0 < metrics[f"known_words.{kind}"].value < 100
+        assert metrics[f"words_per_second.{kind}"].unit == "words/s"
+        assert 0 <= metrics[f"silence.{kind}"].value < 100
+        assert metrics[f"silence.{kind}"].count == count
+    assert metrics["words_per_second.audiolm"].value == 4
+    assert metrics["voice.audiolm"].paper == 92.6
+    assert metrics["bits.audiolm"].value != metrics["bits.acoustic_only"].value
+    assert set(metrics) >= {"bits.shuffled"}
     assert shares == sorted(shares)
     assert shares[-1] == 1
     assert len(result.tables[0].rows) == 4
@@ -114,7 +114,7 @@ def test_known_words_are_those_of_other_speakers(corpus, judged, tmp_path, lm):
     (corpus / "transcripts.txt").write_text("100-1-0000 NOW NOW IS\n101-1-0001 THE\n")
     result = evaluate(ask(lm, corpus, tmp_path / "r" / "c", continuation=SHORT))
     # "now is the zebra": speaker 100 is given THE, speaker 101 NOW and IS.
-    assert result.figures["known_words.audiolm"].value == pytest.approx(100 * (1 + 2) / 8)
+    assert result.metrics["known_words.audiolm"].value == pytest.approx(100 * (1 + 2) / 8)
 
 
 def test_words_are_listed_with_who_says_them():
@@ -125,15 +125,15 @@ def test_words_are_listed_with_who_says_them():
 
 def test_without_a_baseline_the_rest_is_measured(corpus, judged, tmp_path):
     result = evaluate(ask(tiny_model(), corpus, tmp_path / "r" / "c", continuation=SHORT))
-    assert "bits.audiolm" in result.figures
-    assert "bits.acoustic_only" not in result.figures
+    assert "bits.audiolm" in result.metrics
+    assert "bits.acoustic_only" not in result.metrics
     assert "no stage acoustic_only" in result.conditions["baseline"]
 
 
 def test_the_baseline_may_be_left_out(lm, corpus, judged, tmp_path):
     section = SHORT | {"baseline": False}
     result = evaluate(ask(lm, corpus, tmp_path / "r" / "c", continuation=section))
-    assert "bits.acoustic_only" not in result.figures
+    assert "bits.acoustic_only" not in result.metrics
 
 
 def test_without_voices_and_words_bits_and_silence_are_left(lm, corpus, tmp_path, monkeypatch):
@@ -143,7 +143,7 @@ def test_without_voices_and_words_bits_and_silence_are_left(lm, corpus, tmp_path
     monkeypatch.setattr(continuation, "learn_voices", one_speaker)
     section = SHORT | {"recogniser": ""}
     result = evaluate(ask(lm, corpus, tmp_path / "r" / "c", continuation=section))
-    assert {name.partition(".")[0] for name in result.figures} == {"bits", "silence"}
+    assert {name.partition(".")[0] for name in result.metrics} == {"bits", "silence"}
     assert "one speaker only" in result.conditions["voices"]
     assert "not measured" in result.conditions["words"]
 
@@ -151,7 +151,7 @@ def test_without_voices_and_words_bits_and_silence_are_left(lm, corpus, tmp_path
 def test_without_transcripts_there_are_no_words(lm, corpus, judged, tmp_path):
     (corpus / "transcripts.txt").unlink()
     result = evaluate(ask(lm, corpus, tmp_path / "r" / "c", continuation=SHORT))
-    assert "known_words.audiolm" not in result.figures
+    assert "known_words.audiolm" not in result.metrics
     assert "no transcripts" in result.conditions["words"]
 
 

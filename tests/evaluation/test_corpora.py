@@ -54,7 +54,7 @@ def test_training_data_is_left_out_unless_there_is_nothing_else(tmp_path):
     assert len(utterances(tmp_path)) == 1
     record(tmp_path / "dev" / "3" / "4" / "3-4-0000.wav", 0.5, 1)
     assert [u.speaker for u in utterances(tmp_path)] == ["3"]
-    assert len(utterances(tmp_path, held_out=False)) == 2
+    assert len(utterances(tmp_path, validation=False)) == 2
 
 
 def test_without_a_speaker_a_recording_stands_for_itself(tmp_path):

@@ -32,24 +32,24 @@ class Detector:
         return self.answers[(len(self.heard) - 1) % len(self.answers)]
 
 
-def values(figures):
-    return {name: figure.value for name, figure in figures.items()}
+def values(metrics):
+    return {name: figure.value for name, figure in metrics.items()}
 
 
 def test_a_detector_that_is_always_right():
-    figures = detection_figures([0.1, 0.2], [0.9, 0.8], ["a", "b"], 0.5, seed=0)
-    assert values(figures) == {
+    metrics = detection_figures([0.1, 0.2], [0.9, 0.8], ["a", "b"], 0.5, seed=0)
+    assert values(metrics) == {
         "balanced_accuracy": 100,
         "synthetic_found": 100,
         "real_passed": 100,
         "ranked": 100,
     }
-    assert figures["balanced_accuracy"].paper == 98.6
+    assert metrics["balanced_accuracy"].paper == 98.6
 
 
 def test_a_detector_that_says_the_same_of_everything_is_at_chance():
-    figures = detection_figures([0.7, 0.7], [0.7, 0.7], ["a", "b"], 0.5, seed=0)
-    assert values(figures) == {
+    metrics = detection_figures([0.7, 0.7], [0.7, 0.7], ["a", "b"], 0.5, seed=0)
+    assert values(metrics) == {
         "balanced_accuracy": 50,
         "synthetic_found": 100,
         "real_passed": 0,
@@ -58,8 +58,8 @@ def test_a_detector_that_says_the_same_of_everything_is_at_chance():
 
 
 def test_the_threshold_counts_as_synthetic():
-    figures = detection_figures([0.4, 0.9], [0.8, 0.6], ["a", "b"], 0.8, seed=0)
-    assert values(figures) == {
+    metrics = detection_figures([0.4, 0.9], [0.8, 0.6], ["a", "b"], 0.8, seed=0)
+    assert values(metrics) == {
         "balanced_accuracy": 50,
         "synthetic_found": 50,
         "real_passed": 50,
@@ -74,8 +74,8 @@ def test_pairs_of_equal_length_from_the_same_place_are_judged(lm, corpus, tmp_pa
         lm, corpus, tmp_path / "r" / "d", detection=SHORT, limit=2, progress=shares.append
     )
     result = evaluate(request)
-    assert result.figures["balanced_accuracy"].value == 100
-    assert result.figures["balanced_accuracy"].count == 2
+    assert result.metrics["balanced_accuracy"].value == 100
+    assert result.metrics["balanced_accuracy"].count == 2
     assert [audio.seconds for audio in lm.detector.heard] == [1.0] * 4
     assert shares[-1] == 1
     assert f"{LEVELS} levels" in result.conditions["originals"]
@@ -92,7 +92,7 @@ def test_originals_go_through_the_codec(lm, corpus, tmp_path):
 def test_speakers_of_the_training_are_left_out(lm, corpus, tmp_path):
     lm.detector = Detector([0.5], speakers={"101"})
     result = evaluate(ask(lm, corpus, tmp_path / "r" / "d", detection=SHORT))
-    assert result.figures["balanced_accuracy"].count == 1  # the second of speaker 100
+    assert result.metrics["balanced_accuracy"].count == 1  # the second of speaker 100
     lm.detector = Detector([0.5], speakers={"100", "101"})
     with pytest.raises(Skipped, match="trained on every speaker"):
         evaluate(ask(lm, corpus, tmp_path / "r" / "d", detection=SHORT))

@@ -8,7 +8,7 @@ from audiolm.evaluation import generated as module
 from audiolm.evaluation.generated import Generated, levels_made, needed, shared_folder
 from audiolm.evaluation.protocol import Skipped
 from audiolm.model import AudioLM
-from audiolm.model_manifest import ModelInfo
+from audiolm.model_io.manifest import ModelInfo
 from tiny import COARSE, LEVELS, noise, tiny_model
 
 

@@ -139,12 +139,12 @@ def test_answers_are_counted(built):
     }
     answer(built, "bob", {REAL: mixed})
     result = evaluate(built)
-    figures = result.figures
-    assert figures["original_or_synthetic.all"].value == pytest.approx(100 * 7 / 12)
-    assert figures["original_or_synthetic.all"].count == 12
-    assert figures["preference.all"].value == 100
-    assert figures["preference.all"].count == 6
-    assert not {"preference.a", "preference.b"} & set(figures)
+    metrics = result.metrics
+    assert metrics["original_or_synthetic.all"].value == pytest.approx(100 * 7 / 12)
+    assert metrics["original_or_synthetic.all"].count == 12
+    assert metrics["preference.all"].value == 100
+    assert metrics["preference.all"].count == 6
+    assert not {"preference.a", "preference.b"} & set(metrics)
     rows = {row[0]: row for row in result.tables[0].rows}
     assert rows["Right answers, all"][2:] == [51.2, "0.77", "0.39"]
     assert rows["AudioLM preferred, all"][2:] == [83.3, "0.031", "0.016"]
@@ -164,16 +164,16 @@ def test_answers_that_come_later_are_counted_by_the_next_run(lm, corpus, tmp_pat
     request = ask(lm, corpus, tmp_path / "out" / "listening")
     answer(request, "anna", {REAL: truth})
     first = part()
-    assert (first["state"], first["figures"]["original_or_synthetic.all"]["count"]) == ("done", 6)
+    assert (first["state"], first["metrics"]["original_or_synthetic.all"]["count"]) == ("done", 6)
     assert part()["state"] == "kept"
     answer(request, "bob", {REAL: truth})
     second = part()
-    assert (second["state"], second["figures"]["original_or_synthetic.all"]["count"]) == (
+    assert (second["state"], second["metrics"]["original_or_synthetic.all"]["count"]) == (
         "done",
         12,
     )
     answer(request, "bob", {REAL: dict.fromkeys(truth, "original")})  # a corrected file
-    assert part()["figures"]["original_or_synthetic.all"]["value"] == 75
+    assert part()["metrics"]["original_or_synthetic.all"]["value"] == 75
     assert part()["state"] == "kept"
 
 
@@ -194,7 +194,7 @@ def test_other_temperatures_are_other_clips(built, lm, monkeypatch):
 
 def test_only_one_test_may_have_been_answered(built):
     answer(built, "anna", {PREFERENCE: key_of(built)[PREFERENCE]})
-    assert all(name.startswith("preference") for name in evaluate(built).figures)
+    assert all(name.startswith("preference") for name in evaluate(built).metrics)
 
 
 def test_answers_to_other_material_are_an_error(built):
@@ -208,7 +208,7 @@ def test_other_settings_never_overwrite_answered_material(built, lm):
     other = ask(lm, built.data, built.out, seed=1, listening=SECTION)
     with pytest.raises(Skipped, match="clips of another model or other settings"):
         evaluate(other)
-    assert evaluate(built).figures
+    assert evaluate(built).metrics
     (built.out / "answers" / "anna.csv").unlink()
     before = key_of(built)
     with pytest.raises(Skipped, match="no answers yet"):

@@ -52,7 +52,7 @@ def test_both_sets_in_the_published_layout(tmp_path):
     shares = []
     data = zero_resource(tmp_path / "sLM21", pairs=3)
     result = evaluated(tmp_path, data, progress=shares.append)
-    assert {name: figure.count for name, figure in result.figures.items()} == {
+    assert {name: figure.count for name, figure in result.metrics.items()} == {
         "swuggy.all": 3,
         "swuggy.all.not_normalised": 3,
         "swuggy.in_vocabulary": 2,
@@ -60,8 +60,8 @@ def test_both_sets_in_the_published_layout(tmp_path):
         "sblimp.all": 3,
         "sblimp.all.not_normalised": 3,
     }
-    assert result.figures["swuggy.in_vocabulary"].paper == 83.7
-    assert result.figures["sblimp.all.not_normalised"].paper == 67.5
+    assert result.metrics["swuggy.in_vocabulary"].paper == 83.7
+    assert result.metrics["sblimp.all.not_normalised"].paper == 67.5
     titles = [table.title for table in result.tables]
     assert titles[1] == "sWUGGY, by voice and by kind"
     kinds = [row[0] for row in result.tables[1].rows]
@@ -73,7 +73,7 @@ def test_both_sets_in_the_published_layout(tmp_path):
 
 def test_every_pair_is_written_with_its_likelihoods(tmp_path):
     data = zero_resource(tmp_path / "sLM21")
-    figure = evaluated(tmp_path, data).figures["swuggy.all"]
+    figure = evaluated(tmp_path, data).metrics["swuggy.all"]
     with (tmp_path / "out" / "swuggy.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [(row["id"], row["voice"]) for row in rows] == [(i, v) for i in "01" for v in "AB"]
@@ -90,8 +90,8 @@ def test_a_set_of_one_s_own_is_not_called_swuggy(tmp_path):
     about = {"name": "espeak", "title": "synthetic probes spoken by a machine"}
     (data / "probes.json").write_text(json.dumps(about))
     result = evaluated(tmp_path, data)
-    assert "espeak_lexical.all" in result.figures and "swuggy.all" not in result.figures
-    assert all(figure.paper is None for figure in result.figures.values())
+    assert "espeak_lexical.all" in result.metrics and "swuggy.all" not in result.metrics
+    assert all(figure.paper is None for figure in result.metrics.values())
     assert result.tables[0].title == about["title"]
     assert about["title"] in result.conditions[str(data / "lexical" / "dev")]
 
@@ -99,14 +99,14 @@ def test_a_set_of_one_s_own_is_not_called_swuggy(tmp_path):
 def test_a_limit_takes_whole_pairs(tmp_path):
     data = zero_resource(tmp_path / "sLM21", pairs=3)
     result = evaluated(tmp_path, data, limit=2)
-    assert result.figures["swuggy.all"].count == result.figures["sblimp.all"].count == 2
+    assert result.metrics["swuggy.all"].count == result.metrics["sblimp.all"].count == 2
     assert "2 pairs, voices A, B" in result.conditions[str(data / "lexical" / "dev")]
 
 
 def test_one_set_alone_is_enough(tmp_path):
     data = zero_resource(tmp_path / "data")
     (data / "syntactic").rename(tmp_path / "away")
-    assert all(name.startswith("swuggy") for name in evaluated(tmp_path, data).figures)
+    assert all(name.startswith("swuggy") for name in evaluated(tmp_path, data).metrics)
 
 
 def test_recordings_beside_the_pairs_give_bits_per_token(tmp_path):
@@ -115,8 +115,8 @@ def test_recordings_beside_the_pairs_give_bits_per_token(tmp_path):
     for speaker in (1, 2):
         record(tmp_path / "data" / "dev" / f"{speaker}" / "1" / f"{speaker}-1-0.wav", 1.0, speaker)
     result = evaluated(tmp_path, tmp_path / "data")
-    assert "swuggy.all" in result.figures
-    assert result.figures["bits_per_token.semantic_stage"].count == 2  # of speech, not of pairs
+    assert "swuggy.all" in result.metrics
+    assert result.metrics["bits_per_token.semantic_stage"].count == 2  # of speech, not of pairs
 
 
 def test_two_layouts_are_one_too_many(tmp_path):

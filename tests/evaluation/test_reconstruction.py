@@ -61,9 +61,9 @@ def test_a_fine_stage_is_measured_on_true_coarse_codes(corpus, tmp_path):
     result = evaluate(ask(lm, corpus, tmp_path / "r" / "x", reconstruction=section))
     rows = {row[0]: row for row in result.tables[0].rows}
     assert rows["Fine stage on 2 true levels"][1] == rows["Codec, 2 levels"][1]
-    assert result.figures["visqol.fine"].count == 4
+    assert result.metrics["visqol.fine"].count == 4
     # What it draws is heard: neither the two levels alone nor the recording's own four.
-    measures = [result.figures[f"mel_distance.{name}"].value for name in ("fine", "codec_2")]
+    measures = [result.metrics[f"mel_distance.{name}"].value for name in ("fine", "codec_2")]
     assert measures[0] != measures[1]
 
 
@@ -72,15 +72,15 @@ def test_every_version_of_every_recording_is_measured(lm, corpus, tmp_path):
     section = {"levels": (1, 4, 12), "opus": (6, 16), "semantic_decoder_minutes": 0}
     request = ask(lm, corpus, tmp_path / "r" / "x", reconstruction=section, progress=shares.append)
     result = evaluate(request)
-    figures = result.figures
+    metrics = result.metrics
     versions = ["codec_1", "codec_4", "opus_6", "opus_16"]  # the codec has 4 levels
     names = {f"{m}.{v}" for v in versions for m in ("visqol", "stoi", "si_sdr", "mel_distance")}
-    assert set(figures) == names | {"visqol.itself"}
-    assert figures["visqol.itself"].value == pytest.approx(4.4)
-    assert all(figure.count == 4 for figure in figures.values())
-    assert figures["si_sdr.opus_6"].value > 50
-    assert figures["visqol.codec_4"].paper == 3.3
-    assert figures["visqol.codec_1"].paper is None
+    assert set(metrics) == names | {"visqol.itself"}
+    assert metrics["visqol.itself"].value == pytest.approx(4.4)
+    assert all(figure.count == 4 for figure in metrics.values())
+    assert metrics["si_sdr.opus_6"].value > 50
+    assert metrics["visqol.codec_4"].paper == 3.3
+    assert metrics["visqol.codec_1"].paper is None
     rates = {row[0]: row[1] for row in result.tables[0].rows}
     assert rates == {
         "The recording itself (ceiling)": None,
@@ -115,8 +115,8 @@ def test_a_decoder_of_semantic_tokens_learns_from_what_is_not_measured(
     # The training is 0.4 of the part; then 2 recordings in 3 versions are measured.
     assert shares == sorted(shares)
     assert shares[-7:] == pytest.approx([0.4, *(0.4 + 0.1 * n for n in range(1, 7))])
-    assert result.figures["visqol.semantic"].count == 2
-    assert result.figures["visqol.semantic"].paper == 1.1
+    assert result.metrics["visqol.semantic"].count == 2
+    assert result.metrics["visqol.semantic"].paper == 1.1
     assert len(stores[0]) == 2
     row = next(row for row in result.tables[0].rows if row[0] == "Semantic tokens alone")
     assert row[1] == round(math.log2(K) * 25 / 1000, 2)
@@ -127,7 +127,7 @@ def test_a_decoder_of_semantic_tokens_learns_from_what_is_not_measured(
 def test_where_everything_is_measured_there_is_nothing_to_learn_from(lm, corpus, tmp_path):
     section = {"levels": (1,), "opus": ()}
     result = evaluate(ask(lm, corpus, tmp_path / "r" / "x", reconstruction=section))
-    assert "visqol.semantic" not in result.figures
+    assert "visqol.semantic" not in result.metrics
     assert "give more recordings" in result.conditions["semantic decoder"]
 
 
@@ -138,9 +138,9 @@ def test_without_opus_the_rest_is_measured(lm, corpus, tmp_path, monkeypatch):
     monkeypatch.setattr(reconstruction, "Opus", absent)
     section = {"levels": (1,), "semantic_decoder_minutes": 0}
     result = evaluate(ask(lm, corpus, tmp_path / "r" / "x", reconstruction=section))
-    assert "visqol.codec_1" in result.figures
+    assert "visqol.codec_1" in result.metrics
     assert "install opus-tools" in result.conditions["opus"]
-    assert "visqol.semantic" not in result.figures
+    assert "visqol.semantic" not in result.metrics
     assert "semantic_decoder_minutes is 0" in result.conditions["semantic decoder"]
 
 
@@ -165,7 +165,7 @@ def test_silence_has_no_score_and_a_corpus_of_it_is_an_error(lm, corpus, tmp_pat
     silent = min(corpus.rglob("*.wav"))
     Audio(np.zeros(16_000, dtype=np.float32), 16_000).write(silent)
     request = ask(lm, corpus, tmp_path / "r" / "x", reconstruction=section)
-    assert evaluate(request).figures["visqol.codec_1"].count == 3
+    assert evaluate(request).metrics["visqol.codec_1"].count == 3
     for path in corpus.rglob("*.wav"):
         Audio(np.zeros(16_000, dtype=np.float32), 16_000).write(path)
     with pytest.raises(CorpusError, match="give recordings that are not silent"):

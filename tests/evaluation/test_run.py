@@ -76,7 +76,7 @@ def test_the_report_holds_figures_with_what_they_depend_on(tmp_path, bench):
     assert {"audiolm", "torch", "numpy"} <= set(report["versions"])
     part = report["parts"]["abx"]
     assert (part["state"], part["protocol"]) == ("done", 1)
-    assert part["figures"]["abx.x"] == {
+    assert part["metrics"]["abx.x"] == {
         "value": 12.5,
         "low": 10.0,
         "high": 15.0,

@@ -54,17 +54,17 @@ def test_all_kinds_of_sound_are_classified(lm, corpus, ear, tmp_path):
     shares = []
     request = ask(lm, corpus, tmp_path / "r" / "s", speaker=SHORT, progress=shares.append)
     result = evaluate(request)
-    figures = result.figures
-    assert figures["original"].value == 100
-    assert figures["codec"].value == 0
-    assert figures["codec"].paper == 100
-    assert figures["acoustic_generation"].value == 0
-    assert figures["acoustic_generation"].count == 8
+    metrics = result.metrics
+    assert metrics["original"].value == 100
+    assert metrics["codec"].value == 0
+    assert metrics["codec"].paper == 100
+    assert metrics["acoustic_generation"].value == 0
+    assert metrics["acoustic_generation"].count == 8
     # Three recordings last 0.8 s or more. Continuations are "x", and so are the prompts but one,
     # which is the whole of a recording that is known.
-    assert figures["continuation"].count == 6
-    assert figures["continuation"].value == 0
-    assert figures["continuation_like_prompt"].value == pytest.approx(200 / 3)
+    assert metrics["continuation"].count == 6
+    assert metrics["continuation"].value == 0
+    assert metrics["continuation_like_prompt"].value == pytest.approx(200 / 3)
     assert shares == sorted(shares)
     assert shares[-1] == 1
     assert result.conditions["chance"] == "50.0 %"
@@ -81,13 +81,13 @@ def test_continuations_are_heard_without_their_prompts(lm, corpus, ear, tmp_path
 
 def test_the_limit_is_of_recordings(lm, corpus, ear, tmp_path):
     result = evaluate(ask(lm, corpus, tmp_path / "r" / "s", speaker=SHORT, limit=2))
-    assert result.figures["original"].count == 2
-    assert result.figures["acoustic_generation"].count == 4
+    assert result.metrics["original"].count == 2
+    assert result.metrics["acoustic_generation"].count == 4
 
 
 def test_a_model_without_stages_has_its_codec_measured(corpus, ear, tmp_path):
     result = evaluate(ask(tiny_model(kinds=()), corpus, tmp_path / "r" / "s", speaker=SHORT))
-    assert set(result.figures) == {"original", "codec"}
+    assert set(result.metrics) == {"original", "codec"}
     assert "coarse, semantic" in result.conditions["not measured"]
 
 
@@ -97,24 +97,24 @@ def test_a_model_without_stages_has_its_codec_measured(corpus, ear, tmp_path):
 @pytest.mark.parametrize("fraction", [0.1, 0.3])
 def test_some_of_each_speaker_are_held_out(fraction):
     known = [utterance(f"{s}-{n}", s) for s, m in (("a", 20), ("b", 2), ("c", 1)) for n in range(m)]
-    train, held_out = split(known, fraction, seed=0)
-    assert {u.recording.id for u in train} | {u.recording.id for u in held_out} == {
+    train, validation = split(known, fraction, seed=0)
+    assert {u.recording.id for u in train} | {u.recording.id for u in validation} == {
         u.recording.id for u in known
     }
-    assert len(train) + len(held_out) == 23
-    counts = [sum(u.speaker == s for u in held_out) for s in "abc"]
+    assert len(train) + len(validation) == 23
+    counts = [sum(u.speaker == s for u in validation) for s in "abc"]
     assert counts == [round(20 * fraction), 1, 0]
-    assert split(known[::-1], fraction, seed=0)[1] == held_out
-    assert split(known, fraction, seed=1)[1] != held_out
+    assert split(known[::-1], fraction, seed=0)[1] == validation
+    assert split(known, fraction, seed=1)[1] != validation
 
 
 def test_recordings_that_the_model_learnt_from_are_never_judged_by():
     known = [utterance(f"t{n}", "a", split="train") for n in range(10)]
     known += [utterance(f"d{n}", "b", split="dev") for n in range(10)]
-    _, held_out = split(known, 0.2, seed=0)
-    assert [u.speaker for u in held_out] == ["b", "b"]
-    _, held_out = split(known[:10], 0.2, seed=0)  # a corpus of nothing else
-    assert len(held_out) == 2
+    _, validation = split(known, 0.2, seed=0)
+    assert [u.speaker for u in validation] == ["b", "b"]
+    _, validation = split(known[:10], 0.2, seed=0)  # a corpus of nothing else
+    assert len(validation) == 2
 
 
 def test_voices_are_learnt_once(lm, corpus_folder, tmp_path, monkeypatch):
@@ -123,7 +123,7 @@ def test_voices_are_learnt_once(lm, corpus_folder, tmp_path, monkeypatch):
     request = ask(lm, root, tmp_path / "r" / "speaker", speaker={"epochs": 1})
     voices = learn_voices(request)
     assert voices.classifier.classes == ["100", "101"]
-    assert len(voices.held_out) == 2
+    assert len(voices.validation) == 2
     kept = sorted(path.suffix for path in (tmp_path / "r" / "speaker-classifier").iterdir())
     assert kept == [".json", ".safetensors"]  # and no packed recordings
 
@@ -132,7 +132,7 @@ def test_voices_are_learnt_once(lm, corpus_folder, tmp_path, monkeypatch):
 
     monkeypatch.setattr(speaker, "train_classifier", again)
     other_part = ask(lm, root, tmp_path / "r" / "continuation", speaker={"epochs": 1})
-    assert learn_voices(other_part).held_out == voices.held_out
+    assert learn_voices(other_part).validation == voices.validation
     with pytest.raises(AssertionError, match="trained again"):
         learn_voices(ask(lm, root, tmp_path / "r" / "speaker", speaker={"epochs": 2}))
 

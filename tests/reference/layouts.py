@@ -17,7 +17,7 @@ def tokens(
     look_ahead,
     ended=False,
 ):
-    """One row: a list of (flat id, kind if predicted else -1, companions), START first.
+    """One row: a list of (flat id, kind if predicted else -1, aligned), START first.
 
     `semantic` is a list of ids, `codes[level][frame]` nested lists.
     """

@@ -16,7 +16,7 @@ from audiolm.semantic.conformer import (
     ConformerConfig,
     Convolution,
     RelativeBias,
-    attend,
+    relative_attention,
 )
 
 TINY = ConformerConfig(layers=3, width=16, heads=2, feed_forward=32, kernel=5, max_distance=4)
@@ -88,7 +88,7 @@ def test_attention_is_the_fused_one():
     query, key, value = (noise(2, 3, 7, 8, seed=i) for i in range(3))
     bias = noise(2, 3, 7, 7, seed=4)
     expected = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
-    torch.testing.assert_close(attend(query, key, value, bias), expected)
+    torch.testing.assert_close(relative_attention(query, key, value, bias), expected)
 
 
 def test_relative_bias_by_hand():

@@ -14,8 +14,8 @@ from audiolm.semantic.conformer import ConformerConfig
 from audiolm.semantic.w2v_bert import (
     GumbelQuantizer,
     MaskingConfig,
-    Quantized,
-    QuantizerConfig,
+    TargetQuantizerConfig,
+    Targets,
     W2vBert,
     W2vBertConfig,
     contrastive_loss,
@@ -29,7 +29,7 @@ from audiolm.semantic.w2v_bert import (
 TINY = W2vBertConfig(
     conformer=ConformerConfig(layers=3, width=16, heads=2, feed_forward=32, kernel=5),
     contrastive_layers=2,
-    quantizer=QuantizerConfig(entries=12, width=8),
+    quantizer=TargetQuantizerConfig(entries=12, width=8),
     masking=MaskingConfig(start_probability=0.1, span=3),
     distractors=10,
 )
@@ -99,7 +99,7 @@ def test_contrastive_loss_by_hand():
     masked[0, [0, 2, 3, 6]] = masked[1, [1, 4]] = True
     guess, truth = noise(2, 7, 4, seed=2), noise(2, 7, 4, seed=3)
     ids = torch.randint(0, 4, (2, 7, 1), generator=generator(4))
-    quantized = Quantized(truth, ids, torch.ones(2, 7, 1, 4) / 4)
+    quantized = Targets(truth, ids, torch.ones(2, 7, 1, 4) / 4)
     loss, accuracy = contrastive_loss(guess, quantized, masked, TINY, generator(5))
     others = sample_other_masked(masked, TINY.distractors, generator(5))
     nats, right = [], []
@@ -118,7 +118,7 @@ def test_contrastive_loss_by_hand():
 def test_one_target_for_all_is_no_way_out():
     """With a single codebook entry in use, nothing can be told apart: chance, not zero."""
     masked = torch.ones(1, 30, dtype=torch.bool)
-    same = Quantized(torch.ones(1, 30, 4), torch.zeros(1, 30, 1).long(), torch.ones(1, 30, 1, 1))
+    same = Targets(torch.ones(1, 30, 4), torch.zeros(1, 30, 1).long(), torch.ones(1, 30, 1, 1))
     loss, accuracy = contrastive_loss(torch.ones(1, 30, 4), same, masked, TINY, generator())
     assert float(loss) == pytest.approx(math.log(11), abs=1e-4)
     assert float(accuracy) == 0
@@ -131,7 +131,7 @@ def test_clusters_that_are_the_same_are_no_distractors():
     masked, vectors = torch.ones(1, 30, dtype=torch.bool), noise(1, 30, 4)
     ids = torch.zeros(1, 30, 1).long()
     for wrong, expected in ((ids, 0.0), (torch.arange(30).view(1, 30, 1), None)):
-        same = Quantized(vectors, wrong, torch.ones(1, 30, 1, 1))
+        same = Targets(vectors, wrong, torch.ones(1, 30, 1, 1))
         loss = float(contrastive_loss(noise(1, 30, 4, seed=2), same, masked, config)[0])
         assert loss == pytest.approx(expected) if expected is not None else loss > 0.5
 
@@ -165,7 +165,7 @@ def test_usage_counts_ids():
 
 def test_quantizer_gives_codebook_vectors_and_lets_gradients_through():
     torch.manual_seed(0)
-    quantizer = GumbelQuantizer(QuantizerConfig(groups=2, entries=5, width=6), 16)
+    quantizer = GumbelQuantizer(TargetQuantizerConfig(groups=2, entries=5, width=6), 16)
     x = noise(2, 7, 16).requires_grad_()
     real = torch.ones(2, 7, dtype=torch.bool)
     out = quantizer.eval()(x, real, 0.5, None)
@@ -180,7 +180,7 @@ def test_quantizer_gives_codebook_vectors_and_lets_gradients_through():
 
 def test_progress_sharpens_the_gradient_not_the_choice():
     torch.manual_seed(0)
-    quantizer = GumbelQuantizer(QuantizerConfig(entries=10, width=4), 16).train()
+    quantizer = GumbelQuantizer(TargetQuantizerConfig(entries=10, width=4), 16).train()
     x, real = noise(2, 20, 16), torch.ones(2, 20, dtype=torch.bool)
     early, late = (quantizer(x, real, progress, generator()) for progress in (0.0, 1.0))
     torch.testing.assert_close(early.vectors, late.vectors)
@@ -193,7 +193,7 @@ def test_progress_sharpens_the_gradient_not_the_choice():
 
 def test_what_all_steps_share_does_not_choose_the_entry():
     torch.manual_seed(0)
-    quantizer = GumbelQuantizer(QuantizerConfig(entries=50, width=4), 16).eval()
+    quantizer = GumbelQuantizer(TargetQuantizerConfig(entries=50, width=4), 16).eval()
     x, real = noise(2, 20, 16), torch.ones(2, 20, dtype=torch.bool)
     real[1, 10:] = False
     moved = torch.where(real[..., None], 3 * x + 100 * noise(16), 1e3)  # padding does not count
@@ -331,7 +331,7 @@ def test_the_published_size():
     config = W2vBertConfig(
         conformer=ConformerConfig(layers=24, width=1024, heads=8, feed_forward=4096, kernel=5),
         contrastive_layers=12,
-        quantizer=QuantizerConfig(entries=1024, width=1024),
+        quantizer=TargetQuantizerConfig(entries=1024, width=1024),
     )
     with torch.device("meta"):
         made = W2vBert(config)

@@ -11,14 +11,14 @@ STEPS = 5
 def compare(stage, flat, known, weights=None):
     """The largest difference between cached steps and the whole sequence at once."""
     rows, place = torch.arange(len(known)), torch.arange(flat.ids.shape[1])
-    whole = stage.transformer(flat.ids, flat.companions)
+    whole = stage.transformer(flat.ids, flat.aligned)
     beginnings = flat.ids.masked_fill(place >= known[:, None], PAD)[:, : int(known.max())]
-    companions = flat.companions[:, : int(known.max())]
+    aligned = flat.aligned[:, : int(known.max())]
     decoder = CachedDecoder(stage.transformer, len(known), int(known.max()) + STEPS, weights)
-    worst = (decoder.prefill(beginnings, companions) - whole[rows, known - 1]).abs().max()
+    worst = (decoder.prefill(beginnings, aligned) - whole[rows, known - 1]).abs().max()
     for step in range(STEPS):
         here = known + step
-        hidden = decoder.step(flat.ids[rows, here], flat.companions[rows, here])
+        hidden = decoder.step(flat.ids[rows, here], flat.aligned[rows, here])
         worst = torch.maximum(worst, (hidden - whole[rows, here]).abs().max())
     return float(worst)
 

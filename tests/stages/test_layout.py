@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 
 from audiolm.errors import AudioLMError, ConfigurationError
 from audiolm.stages.layout import (
-    BLANK,
     END,
+    MASK,
     PAD,
     START,
     Layout,
@@ -79,7 +79,7 @@ def test_flatten_writes_what_the_definition_says(case):
     layout = Layout(config)
     flat = layout.flatten(streams_of(rows))
     assert flat.ids.shape[1] == max(len(expected(config, row)) for row in rows)
-    assert flat.companions.shape[2] == layout.companion_slots
+    assert flat.aligned.shape[2] == layout.aligned_slots
     for b, row in enumerate(rows):
         tokens = expected(config, row)
         length = len(tokens)
@@ -89,8 +89,8 @@ def test_flatten_writes_what_the_definition_says(case):
         assert (flat.targets[b, length - 1 :] == PAD).all()
         assert flat.kinds[b, : length - 1].tolist() == [token[1] for token in tokens[1:]]
         assert (flat.kinds[b, length - 1 :] == -1).all()
-        assert flat.companions[b, : length - 1].tolist() == [token[2] for token in tokens[1:]]
-        assert (flat.companions[b, length - 1 :] == PAD).all()
+        assert flat.aligned[b, : length - 1].tolist() == [token[2] for token in tokens[1:]]
+        assert (flat.aligned[b, length - 1 :] == PAD).all()
     assert torch.equal(flat.predicted, flat.kinds >= 0)
 
 
@@ -150,10 +150,10 @@ def test_an_incomplete_frame_is_left_out():
 
 def test_blanks_are_tokens_but_no_ids():
     layout = Layout(LayoutConfig(kind="semantic", **SIZES))
-    flat = layout.flatten(Streams(torch.tensor([[3, 3, BLANK, BLANK], [1, 2, BLANK, BLANK]])))
+    flat = layout.flatten(Streams(torch.tensor([[3, 3, MASK, MASK], [1, 2, MASK, MASK]])))
     assert flat.ids.tolist() == [
-        [START, 5, BLANK, BLANK, PAD],
-        [START, 3, 4, BLANK, BLANK],
+        [START, 5, MASK, MASK, PAD],
+        [START, 3, 4, MASK, MASK],
     ]
     assert flat.kinds.tolist() == [[0, 0, 0, -1, -1], [0, 0, 0, 0, -1]]
     assert layout.unflatten(flat.ids).semantic.tolist() == [[3, PAD], [1, 2]]

@@ -12,11 +12,11 @@ def test_what_comes_later_leaves_earlier_logits_alone(kind, conditioning):
     stage = tiny(kind, conditioning)
     flat = stage.layout.flatten(random_streams(2, 8))
     place = flat.ids.shape[1] // 2
-    before = stage.transformer(flat.ids, flat.companions)
-    ids, companions = flat.ids.clone(), flat.companions.clone()
+    before = stage.transformer(flat.ids, flat.aligned)
+    ids, aligned = flat.ids.clone(), flat.aligned.clone()
     ids[:, place] = (ids[:, place] + 1) % stage.layout.vocabulary
-    companions[:, place] = (companions[:, place] + 1) % stage.layout.companion_size
-    after = stage.transformer(ids, companions)
+    aligned[:, place] = (aligned[:, place] + 1) % stage.layout.aligned_size
+    after = stage.transformer(ids, aligned)
     assert torch.equal(before[:, :place], after[:, :place])
     assert ((before - after)[:, place:].abs().amax(-1) > 1e-4).all()
 
@@ -25,12 +25,12 @@ def test_what_comes_later_leaves_earlier_logits_alone(kind, conditioning):
 def test_each_companion_matters_at_its_own_position(slot):
     stage = tiny("coarse", "aligned")
     flat = stage.layout.flatten(random_streams(1, 8))
-    before = stage.transformer(flat.ids, flat.companions)
-    companions = flat.companions.clone()
-    assert companions[0, 4, slot] >= 0
-    for value in (PAD, (companions[0, 4, slot] + 1) % 6):
-        companions[0, 4, slot] = value
-        change = (stage.transformer(flat.ids, companions) - before).abs().amax(-1)[0]
+    before = stage.transformer(flat.ids, flat.aligned)
+    aligned = flat.aligned.clone()
+    assert aligned[0, 4, slot] >= 0
+    for value in (PAD, (aligned[0, 4, slot] + 1) % 6):
+        aligned[0, 4, slot] = value
+        change = (stage.transformer(flat.ids, aligned) - before).abs().amax(-1)[0]
         assert (change[:4] == 0).all() and (change[4:] > 1e-4).all()
 
 
@@ -47,7 +47,7 @@ def test_vocabulary_logits_are_those_of_the_kind_and_nothing_else(kind, conditio
     stage = tiny(kind, conditioning)
     layout = stage.layout
     flat = layout.flatten(random_streams(2, 3))
-    hidden = stage.transformer(flat.ids, flat.companions)
+    hidden = stage.transformer(flat.ids, flat.aligned)
     every = stage.transformer.vocabulary_logits(hidden, flat.kinds)
     for row, place in flat.predicted.nonzero().tolist():
         kind_here = int(flat.kinds[row, place])

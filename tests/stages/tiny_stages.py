@@ -48,7 +48,7 @@ def tiny(kind, conditioning="prefix", *, context_seconds=10.0, dropout=0.0, seed
     with torch.no_grad():
         for name, weight in stage.named_parameters():
             if weight.ndim > 1:
-                scale = 1.0 if "embedding" in name or "companions" in name else 0.4
+                scale = 1.0 if "embedding" in name or "aligned" in name else 0.4
                 weight.normal_(0, scale, generator=generator)
     return stage
 

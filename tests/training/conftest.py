@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from audiolm.data.corpus import Recording, open_corpus, split_held_out
+from audiolm.data.corpus import Recording, open_corpus, split_validation
 from audiolm.data.token_writer import TokenWriter
 from audiolm.data.tokens import TokenFormat, TokenStore
 from audiolm.training.distributed import World
@@ -21,12 +21,12 @@ CPU = torch.device("cpu")
 def recordings(training_corpus, tmp_path_factory) -> tuple[Recordings, Recordings]:
     """`training_corpus`, packed: what is trained on, and what judges."""
     folder = tmp_path_factory.mktemp("packed")
-    parts = split_held_out(open_corpus(training_corpus), 0.2)
-    train, held_out = (
+    parts = split_validation(open_corpus(training_corpus), 0.2)
+    train, validation = (
         Recordings.open(part, folder / name, CPU, World(), seed=5, quiet=True)
-        for name, part in zip(("train", "held_out"), parts, strict=True)
+        for name, part in zip(("train", "validation"), parts, strict=True)
     )
-    return train, held_out
+    return train, validation
 
 
 @pytest.fixture

@@ -70,7 +70,7 @@ def assert_resumed_equals_uninterrupted(
     outcome = run(resumed, folder / "parts", seed=78, device=device)
 
     assert losses + more == expected_losses
-    assert outcome.figures == expected.figures
+    assert outcome.metrics == expected.metrics
     mine, theirs = outcome.averaged.state_dict(), expected.averaged.state_dict()
     assert mine.keys() == theirs.keys()
     for name, tensor in mine.items():

@@ -51,13 +51,13 @@ def test_the_tokenizer_is_the_layer_normalised_and_clustered(network, recordings
     waveform, lengths = recordings[0].whole([0])
     assert set(tokenizer.encode(waveform, lengths)[0].tolist()) <= set(range(8))
     squared = torch.cdist(normalised, tokenizer.centroids).square().amin(1).mean()
-    assert result.figures["inertia per vector"] == pytest.approx(float(squared), rel=0.02)
-    assert result.figures["used ids"] == 8
-    assert result.figures["hours"] == pytest.approx(recordings[0].hours)
+    assert result.metrics["inertia per vector"] == pytest.approx(float(squared), rel=0.02)
+    assert result.metrics["used ids"] == 8
+    assert result.metrics["hours"] == pytest.approx(recordings[0].hours)
     share = ids.bincount(minlength=8) / len(ids)
     entropy = -float((share * share.log2()).sum())
-    assert result.figures["entropy"] == pytest.approx(entropy, abs=0.02)
-    assert result.alarms == []
+    assert result.metrics["entropy"] == pytest.approx(entropy, abs=0.02)
+    assert result.warnings == []
     assert shares == sorted(shares) and shares[-1] == 1.0
 
 
@@ -80,8 +80,8 @@ def test_a_projection_is_fitted_to_the_layer_and_clustered(network, recordings) 
     assert tokenizer.centroids.shape == (8, 3)
     points = tokenizer.project(activations(network, recordings[0], 2)[None])[0]  # (n, 3)
     squared = torch.cdist(points, tokenizer.centroids).square().amin(1).mean()
-    assert result.figures["inertia per vector"] == pytest.approx(float(squared), rel=0.02)
-    assert result.figures["used ids"] == 8
+    assert result.metrics["inertia per vector"] == pytest.approx(float(squared), rel=0.02)
+    assert result.metrics["used ids"] == 8
     assert shares == sorted(shares) and shares[-1] == pytest.approx(1.0)
     again = cluster(network, recordings[0], config, 0, lambda share: None).tokenizer
     assert again.fingerprint() == tokenizer.fingerprint()
@@ -176,9 +176,11 @@ def test_few_ids_in_use_are_told_with_a_remedy(network, recordings, monkeypatch)
         lambda self, waveform, lengths: torch.ones(len(waveform), -(-waveform.shape[1] // 640), 16),
     )
     result = cluster(network, recordings[0], settings(), 0, lambda share: None)
-    assert result.figures["used ids"] == 1
-    (alarm,) = result.alarms
-    assert alarm.startswith("only 1 of 8 semantic ids are used: train the network longer, or lower")
+    assert result.metrics["used ids"] == 1
+    (warning,) = result.warnings
+    assert warning.startswith(
+        "only 1 of 8 semantic ids are used: train the network longer, or lower"
+    )
 
 
 def test_fewer_steps_than_clusters_are_refused(network, recordings) -> None:

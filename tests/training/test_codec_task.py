@@ -57,7 +57,7 @@ def test_discriminators_are_trained_from_their_time_on(recordings, tmp_path) -> 
         )
         result = loss_of(network, batch, progress)
         if network == "codec":
-            seen.append((progress >= 0.5, moved, "adversarial" in result.figures))
+            seen.append((progress >= 0.5, moved, "adversarial" in result.metrics))
         return result
 
     both.loss = loss
@@ -82,12 +82,12 @@ def test_the_total_is_the_weighted_sum(recordings) -> None:
     loss = one.loss("codec", one.batch(0, 0), progress=0.9)
     expected = sum(
         weights["feature_weight" if name == "features" else f"{name}_weight"] * value
-        for name, value in loss.figures.items()
+        for name, value in loss.metrics.items()
     )
     assert loss.total.item() == pytest.approx(expected.item(), rel=1e-5)
-    assert set(loss.figures) == {"mel", "waveform", "commitment", "adversarial", "features"}
+    assert set(loss.metrics) == {"mel", "waveform", "commitment", "adversarial", "features"}
     before = one.loss("codec", one.batch(0, 0), progress=0.4)
-    assert set(before.figures) == {"mel", "waveform", "commitment"}
+    assert set(before.metrics) == {"mel", "waveform", "commitment"}
 
 
 def test_the_discriminators_turn_leaves_the_codec_alone(recordings) -> None:
@@ -108,10 +108,10 @@ def test_it_learns_and_is_exported_without_training_state(recordings, tmp_path) 
     )
     losses = watched(one)
     outcome = run(one, tmp_path, seed=0)
-    assert outcome.figures["loss"] < 0.7 * losses[0][1]
+    assert outcome.metrics["loss"] < 0.7 * losses[0][1]
     codec = one.export(outcome.averaged)
     assert not any("training_state" in name for name in codec.state_dict())
-    waveform, _ = one.held_out.fixed_batch(1.0, 2)
+    waveform, _ = one.validation.fixed_batch(1.0, 2)
     assert torch.equal(codec.encode(waveform), outcome.averaged.encode(waveform))
 
 
@@ -129,7 +129,7 @@ def test_only_the_decoder_learns_where_that_is_asked(recordings, tmp_path) -> No
     torch.manual_seed(1)
     one = build()
     outcome = run(one, tmp_path / "again", seed=2)
-    assert math.isfinite(outcome.figures["loss"])
+    assert math.isfinite(outcome.metrics["loss"])
     exported = one.export(outcome.averaged)
     for after in (one.networks["codec"].eval(), outcome.averaged, exported):
         assert torch.equal(after.encode(waveform), codes)
@@ -142,26 +142,28 @@ def test_a_collapsed_codebook_is_told_with_a_remedy(recordings) -> None:
     one = task(recordings)
     one.networks["codec"].quantizer.codebooks.zero_()  # one vector, many times
     validation = one.validate(one.networks["codec"].eval())
-    assert validation.figures["perplexity 1"] == pytest.approx(1.0)
-    assert len(validation.alarms) == 3
-    assert validation.alarms[0].startswith("level 1 uses few of its 16 codes (perplexity 1): raise")
-    assert "codec.quantizer.revive_below" in validation.alarms[0]
+    assert validation.metrics["perplexity 1"] == pytest.approx(1.0)
+    assert len(validation.warnings) == 3
+    assert validation.warnings[0].startswith(
+        "level 1 uses few of its 16 codes (perplexity 1): raise"
+    )
+    assert "codec.quantizer.revive_below" in validation.warnings[0]
 
 
 def test_a_codebook_in_use_is_no_alarm(recordings, tmp_path) -> None:
     one = task(recordings)
     validation = one.validate(run(one, tmp_path, seed=0).averaged)
-    assert validation.figures["perplexity min"] > 1.5
-    assert validation.alarms == []
+    assert validation.metrics["perplexity min"] > 1.5
+    assert validation.warnings == []
     assert {len(waveform) for waveform in validation.audio.values()} == {48_000}
 
 
 def test_perplexity_does_not_count_the_silence_behind_short_recordings(recordings, tmp_path):
     one = task(recordings)
     codec = run(one, tmp_path, seed=0).averaged
-    store = one.held_out.store
+    store = one.validation.store
     assert min(store.length(i) for i in range(len(store))) < 3 * 16_000
-    found = one.validate(codec).figures
+    found = one.validate(codec).metrics
     ids = []
     for index in range(len(store)):
         length = min(store.length(index), 48_000)

@@ -10,7 +10,7 @@ import torch.multiprocessing as multiprocessing
 from torch import nn
 
 from audiolm.errors import TrainingError
-from audiolm.model_manifest import read_manifest
+from audiolm.model_io.manifest import read_manifest
 from audiolm.training import distributed
 from audiolm.training.distributed import World
 from training.resuming import CPU, KilledError, optimization, watched
@@ -132,7 +132,7 @@ def _stage_task(folder: Path, world: World):
 def _train_followers(world: World, folder: Path, corpus: Path) -> dict:
     """What follows the data without gradients: codebooks, clusters."""
     from audiolm.codec import SpectralConfig
-    from audiolm.data.corpus import open_corpus, split_held_out
+    from audiolm.data.corpus import open_corpus, split_validation
     from audiolm.semantic.conformer import ConformerConfig
     from audiolm.semantic.w2v_bert import W2vBertConfig
     from audiolm.training.codec_task import CodecTask, CodecTraining
@@ -140,7 +140,7 @@ def _train_followers(world: World, folder: Path, corpus: Path) -> dict:
     from audiolm.training.recordings import Recordings
     from audiolm.training.w2v_bert_task import W2vBertTask, W2vBertTraining
 
-    parts = split_held_out(open_corpus(corpus), 0.2)
+    parts = split_validation(open_corpus(corpus), 0.2)
     recordings = [
         Recordings.open(part, folder / "packed" / str(index), CPU, world, 0, quiet=True)
         for index, part in enumerate(parts)

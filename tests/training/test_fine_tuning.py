@@ -10,8 +10,8 @@ import torch
 from audiolm.audio.files import read
 from audiolm.cli.main import main
 from audiolm.data.tokens import TokenStore
-from audiolm.model_folder import load_part
-from audiolm.model_manifest import read_manifest
+from audiolm.model_io.folder import load_part
+from audiolm.model_io.manifest import read_manifest
 from audiolm.pretrained import load
 from audiolm.training import workshop as workshop_module
 from tiny import noise

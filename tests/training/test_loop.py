@@ -73,7 +73,7 @@ def test_it_learns(tmp_path: Path) -> None:
     task = Line(optimization(steps=300, learning_rate=0.02, batch_size=32))
     outcome = run(task, tmp_path)
     assert outcome.step == 300
-    assert outcome.figures["loss"] < 0.3 * task.losses[0]
+    assert outcome.metrics["loss"] < 0.3 * task.losses[0]
 
 
 def test_an_opponent_is_not_trained_by_the_first_network(tmp_path: Path) -> None:
@@ -177,7 +177,7 @@ def test_an_interrupt_during_the_last_validation_is_heeded(tmp_path: Path) -> No
 def test_alarms_are_said_from_a_third_of_the_training_on(tmp_path: Path, capsys) -> None:
     class Alarmed(Line):
         def validate(self, averaged: nn.Module) -> Validation:
-            return replace(super().validate(averaged), alarms=["a code is dead"])
+            return replace(super().validate(averaged), warnings=["a code is dead"])
 
     run(Alarmed(optimization(validations=12)), tmp_path)
     assert capsys.readouterr().err == "line: warning: a code is dead\n" * 9  # steps 4 to 12

@@ -123,5 +123,5 @@ def test_less_to_look_at_drops_what_was_furthest_ahead() -> None:
     aligned = {"conditioning": "aligned", "remove_repeats": False}
     learnt, ours = (stage("coarse", K, look_ahead=n, **aligned) for n in (2, 0))
     ours.load_state_dict(carried_over(learnt, ours, torch.eye(K)))
-    rows = learnt.transformer.companions.weight
-    assert torch.equal(ours.transformer.companions.weight, rows[: 1 + K])
+    rows = learnt.transformer.aligned.weight
+    assert torch.equal(ours.transformer.aligned.weight, rows[: 1 + K])

@@ -25,16 +25,16 @@ def voices(recordings) -> set[str]:
 
 def test_no_speaker_is_in_both_parts(opened, corpus_folder) -> None:
     root = corpus_folder(9, layout="librispeech", speakers=3)
-    found = opened(root, held_out=0.3)
-    assert found.both == (found.train, found.held_out)
-    assert len(found.train) + len(found.held_out) == 9
-    assert not voices(found.train) & voices(found.held_out)
+    found = opened(root, validation_share=0.3)
+    assert found.both == (found.train, found.validation)
+    assert len(found.train) + len(found.validation) == 9
+    assert not voices(found.train) & voices(found.validation)
     assert found.skipped == []
     assert found.summary() == {
         "train files": len(found.train),
         "train hours": pytest.approx(found.train.hours, abs=1e-3),
-        "validation files": len(found.held_out),
-        "validation hours": pytest.approx(found.held_out.hours, abs=1e-3),
+        "validation files": len(found.validation),
+        "validation hours": pytest.approx(found.validation.hours, abs=1e-3),
     }
 
 
@@ -42,16 +42,16 @@ def test_a_folder_of_others_judges_instead(opened, corpus_folder) -> None:
     root = corpus_folder(4, layout="librispeech")
     other = corpus_folder(2, layout="librispeech", name="other")
     found = opened(root, validation=str(other))
-    assert (len(found.train), len(found.held_out)) == (4, 2)
-    assert all(other in r.path.parents for r in found.held_out.store.recordings)
+    assert (len(found.train), len(found.validation)) == (4, 2)
+    assert all(other in r.path.parents for r in found.validation.store.recordings)
 
 
 @pytest.mark.parametrize("pack", [True, False])
 def test_what_cannot_be_read_is_left_out_and_named(opened, corpus_folder, pack) -> None:
     root = corpus_folder(6)
     (root / "words.wav").write_text("these are no samples")
-    found = opened(root, held_out=0.3, pack=pack)
-    assert len(found.train) + len(found.held_out) == 6
+    found = opened(root, validation_share=0.3, pack=pack)
+    assert len(found.train) + len(found.validation) == 6
     (reason,) = found.skipped
     assert "words.wav" in reason
 

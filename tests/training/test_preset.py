@@ -196,4 +196,4 @@ def test_every_step_has_settings_where_its_keys_say(step) -> None:
             found = found[name]
         assert found == settings[group].model_dump(mode="json")
     assert settings["drawn"].seed == preset.seed
-    assert settings["drawn"].data.held_out == preset.data.held_out
+    assert settings["drawn"].data.validation_share == preset.data.validation_share

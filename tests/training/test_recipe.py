@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from audiolm.errors import ConfigurationError, CorpusError, TrainingError
-from audiolm.model_manifest import read_manifest
+from audiolm.model_io.manifest import read_manifest
 from audiolm.training import recipe
 from audiolm.training.preset import STEPS, is_stage, load_preset
 from audiolm.training.recipe import Request, train_model
@@ -73,8 +73,8 @@ def test_every_stage_beats_the_frequencies(trained_model) -> None:
 def test_done_steps_are_not_trained_again(again, model, capsys) -> None:
     before = {step: len(log_lines(model, step)) for step in ("codec", "w2v_bert", *STAGES)}
     prints = fingerprints(model)
-    figures = again()
-    assert figures["codec"]["steps"] == 30
+    metrics = again()
+    assert metrics["codec"]["steps"] == 30
     assert {step: len(log_lines(model, step)) for step in before} == before
     assert fingerprints(model) == prints
     said = capsys.readouterr().err.splitlines()
@@ -107,8 +107,8 @@ def test_restart_sets_every_chosen_step_aside_before_the_first(again, model, mon
 
 def test_more_steps_go_on_from_the_end(again, model) -> None:
     longer = "training.stages.fine.optimization.steps=34"
-    figures = again(longer, only=["fine"], quiet=True)
-    assert figures["fine"]["steps"] == 34
+    metrics = again(longer, only=["fine"], quiet=True)
+    assert metrics["fine"]["steps"] == 34
     lines = log_lines(model, "fine")
     assert [line["step"] for line in lines if line["kind"] == "train"] == [20, 30, 34]
     count = len(lines)
@@ -130,7 +130,7 @@ def test_more_minutes_go_on_but_never_beyond_the_steps(again, model) -> None:
         ("stages.fine.transformer.dropout=0.5", "fine", r"stages\.fine\.transformer\.dropout was"),
         ("training.stages.fine.optimization.batch_size=5", "fine", "batch_size was 4 .* now 5"),
         ("seed=1", "w2v_bert", "seed was 0 .* and is now 1"),
-        ("data.held_out=0.4", "w2v_bert", r"data\.held_out was 0.2"),
+        ("data.validation_share=0.4", "w2v_bert", r"data\.validation_share was 0.2"),
         ("training.clustering.iterations=9", "clustering", r"clustering\.iterations was 4"),
     ],
 )

@@ -14,8 +14,8 @@ from audiolm.data.corpus import open_corpus
 from audiolm.data.token_writer import TokenWriter
 from audiolm.data.tokens import TokenFormat, TokenStore
 from audiolm.errors import ConfigurationError, CorpusError, TrainingError
-from audiolm.model_folder import load_part
-from audiolm.model_manifest import read_manifest
+from audiolm.model_io.folder import load_part
+from audiolm.model_io.manifest import read_manifest
 from audiolm.semantic.conformer import ConformerConfig
 from audiolm.semantic.w2v_bert import W2vBert, W2vBertConfig
 from audiolm.training.distributed import World
@@ -85,10 +85,10 @@ def assert_aligned(waveform: torch.Tensor, lengths: torch.Tensor, targets: torch
 
 def numbered_task(numbered, crop_seconds: float = 0.5, world: World | None = None) -> W2vBertTask:
     train, targets = numbered([30_000, 12_345, 3_000, 51_200])
-    held_out, held_out_targets = numbered([20_001, 640, 9_999], "b")
+    validation, held_out_targets = numbered([20_001, 640, 9_999], "b")
     train.world = world or World()
     training = W2vBertTraining(optimization=optimization(6), crop_seconds=crop_seconds)
-    return W2vBertTask(CONFIG, training, train, held_out, 3, (targets, held_out_targets))
+    return W2vBertTask(CONFIG, training, train, validation, 3, (targets, held_out_targets))
 
 
 def test_targets_are_the_ids_of_what_is_heard(numbered) -> None:
@@ -116,8 +116,8 @@ def test_validation_names_the_ids_of_what_it_hears(numbered) -> None:
     assert noisy is None  # clean crops, one of each recording
     assert len(waveform) == 3
     assert assert_aligned(waveform, lengths, more["targets"]) == 1
-    assert validation.figures["loss"] > 0
-    assert validation.alarms == []  # there is no codebook that could collapse
+    assert validation.metrics["loss"] > 0
+    assert validation.warnings == []  # there is no codebook that could collapse
 
 
 def test_a_crop_that_is_no_whole_number_of_steps_is_rounded_to_one(numbered) -> None:
@@ -139,11 +139,11 @@ def test_batches_depend_on_step_and_rank_alone_and_ranks_draw_others(numbered) -
 
 def test_resumed_equals_uninterrupted(numbered, tmp_path) -> None:
     parts = numbered([30_000, 12_345, 51_200]), numbered([20_001, 9_999], "b")
-    (train, targets), (held_out, held_out_targets) = parts
+    (train, targets), (validation, held_out_targets) = parts
     training = W2vBertTraining(optimization=optimization(6), crop_seconds=0.8)
 
     def build() -> W2vBertTask:
-        return W2vBertTask(CONFIG, training, train, held_out, 3, (targets, held_out_targets))
+        return W2vBertTask(CONFIG, training, train, validation, 3, (targets, held_out_targets))
 
     assert_resumed_equals_uninterrupted(build, tmp_path / "runs", dies_at=3)
 
@@ -173,17 +173,17 @@ def semantic(model: Path) -> str:
 
 
 def test_a_second_round_makes_another_tokenizer_of_the_first(train, trained_model, tmp_path):
-    figures = train()
+    metrics = train()
     model = tmp_path / "model"
-    assert figures["second_round"]["steps"] == 30
-    assert figures["second_round"]["masked_prediction"] < np.log(16)  # better than guessing
+    assert metrics["second_round"]["steps"] == 30
+    assert metrics["second_round"]["masked_prediction"] < np.log(16)  # better than guessing
     assert semantic(model) != semantic(trained_model)
     kept = load_part(model / "training" / "clustering", "semantic")
     assert kept.fingerprint() == semantic(trained_model)
     done = json.loads((model / "training" / "second_round" / "done.json").read_text())
     assert done["inputs"] == {"semantic": semantic(trained_model)}
     # What it learnt to name are the first tokenizer's ids.
-    targets = TokenStore(model / "training" / "second_round" / "targets" / "held_out")
+    targets = TokenStore(model / "training" / "second_round" / "targets" / "validation")
     for index, recording in enumerate(targets.recordings):
         samples = torch.from_numpy(soundfile.read(recording.path, dtype="float32")[0])[None]
         assert torch.equal(targets.semantic(index), kept.encode(samples)[0])
@@ -242,8 +242,8 @@ def test_done_it_is_not_done_again_unless_more_is_asked(train, capsys) -> None:
     train(quiet=False)
     said = capsys.readouterr().err
     assert said.count("done already") == 2
-    figures = train("training.second_round.optimization.steps=33", only=["second_round"])
-    assert figures["second_round"]["steps"] == 33
+    metrics = train("training.second_round.optimization.steps=33", only=["second_round"])
+    assert metrics["second_round"]["steps"] == 33
     with pytest.raises(TrainingError, match="second_clustering: was made from other parts"):
         train("training.second_round.optimization.steps=33", only=["second_clustering"])
 
@@ -301,8 +301,8 @@ def test_a_further_round_goes_on_from_the_tokenizer_of_another_model(
     train, trained_model, tmp_path
 ) -> None:
     """Without a clustering of its own, the model to start from is the round before."""
-    figures = train(out="empty/m", start=trained_model, only=STEPS)
-    assert figures["second_round"]["steps"] == 30
+    metrics = train(out="empty/m", start=trained_model, only=STEPS)
+    assert metrics["second_round"]["steps"] == 30
     done = json.loads((tmp_path / "empty/m/training/second_round/done.json").read_text())
     assert done["inputs"] == {"semantic": semantic(trained_model)}
     assert semantic(tmp_path / "empty/m") != semantic(trained_model)

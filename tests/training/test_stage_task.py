@@ -15,11 +15,11 @@ from training.resuming import CPU, assert_resumed_equals_uninterrupted, optimiza
 from training.toy import LEVELS, K, N
 
 TRAIN = [60, 30, 45, 9, 80]
-HELD_OUT = [25, 52, 7]
+VALIDATION = [25, 52, 7]
 KINDS = ["semantic", "coarse", "fine", "acoustic_only"]
 
 
-def task(store, held_out, kind: str = "coarse", dropout: float = 0.2, **changes) -> StageTask:
+def task(store, validation, kind: str = "coarse", dropout: float = 0.2, **changes) -> StageTask:
     layout = {"clusters": K, "codebook_size": N, "coarse_levels": 2, "levels": LEVELS}
     config = StageConfig(
         layout=LayoutConfig(
@@ -32,12 +32,12 @@ def task(store, held_out, kind: str = "coarse", dropout: float = 0.2, **changes)
     )
     settings = {"optimization": optimization(6), "crop_seconds": 0.8}
     training = StageTraining(**(settings | changes))
-    return StageTask(kind, config, training, store, held_out, CPU, 1, seed=4)
+    return StageTask(kind, config, training, store, validation, CPU, 1, seed=4)
 
 
 @pytest.fixture
 def stores(token_store):
-    return token_store(TRAIN), token_store(HELD_OUT, seed=1, name="held", frames_less=1)
+    return token_store(TRAIN), token_store(VALIDATION, seed=1, name="held", frames_less=1)
 
 
 @pytest.mark.parametrize("kind", ["semantic", "coarse"])
@@ -69,11 +69,11 @@ def test_a_batch_holds_crops_of_both_streams(stores) -> None:
 @pytest.fixture
 def copied(stores):
     """The same stores; but the first half of what is trained on is the second half's copies."""
-    train, held_out = stores
+    train, validation = stores
     half = len(train) // 2
     ids = [f"{i + half} at 1.1" if i < half else str(i) for i in range(len(train))]
     train.recordings = [replace(r, id=id) for r, id in zip(train.recordings, ids, strict=True)]
-    return train, held_out
+    return train, validation
 
 
 def drawn(one: StageTask, progress: float, monkeypatch) -> set[int]:
@@ -146,27 +146,27 @@ def test_validation_is_the_mean_log_likelihood_of_all_held_out_tokens(stores, ki
             nats -= float(found.total.sum())
             tokens += int(found.predicted.sum())
     validation = one.validate(stage)
-    assert validation.figures["loss"] == pytest.approx(nats / tokens, rel=1e-5)
-    assert validation.figures["bits"] == pytest.approx(nats / tokens / math.log(2), rel=1e-5)
-    of_kinds = [value for name, value in validation.figures.items() if name.startswith("bits ")]
-    assert sum(of_kinds) / len(of_kinds) == pytest.approx(validation.figures["bits"], rel=1e-5)
+    assert validation.metrics["loss"] == pytest.approx(nats / tokens, rel=1e-5)
+    assert validation.metrics["bits"] == pytest.approx(nats / tokens / math.log(2), rel=1e-5)
+    of_kinds = [value for name, value in validation.metrics.items() if name.startswith("bits ")]
+    assert sum(of_kinds) / len(of_kinds) == pytest.approx(validation.metrics["bits"], rel=1e-5)
 
 
 def test_held_out_crops_are_spread_where_there_are_too_many(stores, monkeypatch) -> None:
     one = task(*stores)
-    every = [draw for draws in one._held_out_draws() for draw in draws]
+    every = [draw for draws in one._validation_draws() for draw in draws]
     assert every == [(0, 0), (1, 0), (1, 20), (1, 40), (2, 0)]
     monkeypatch.setattr(stage_task, "MOST_VALIDATION_CROPS", 3)
-    fewer = [draw for draws in one._held_out_draws() for draw in draws]
+    fewer = [draw for draws in one._validation_draws() for draw in draws]
     assert fewer == every[::2]
 
 
 @torch.no_grad()
 def test_no_better_than_frequencies_is_told(stores) -> None:
     one = task(*stores)
-    (alarm,) = one.validate(one.networks["coarse"].eval()).alarms
-    assert "bits per token is no better than the unigram entropy" in alarm
-    assert alarm.endswith("train longer, or lower the learning rate")
+    (warning,) = one.validate(one.networks["coarse"].eval()).warnings
+    assert "bits per token is no better than the unigram entropy" in warning
+    assert warning.endswith("train longer, or lower the learning rate")
 
 
 def test_better_than_frequencies_is_no_alarm(stores, tmp_path) -> None:
@@ -174,8 +174,8 @@ def test_better_than_frequencies_is_no_alarm(stores, tmp_path) -> None:
     one = task(*stores, "semantic", dropout=0.0, optimization=learning)
     averaged = run(one, tmp_path, seed=0).averaged
     validation = one.validate(averaged)
-    assert validation.figures["bits"] < validation.figures["unigram bits"] - 1
-    assert validation.alarms == []
+    assert validation.metrics["bits"] < validation.metrics["unigram bits"] - 1
+    assert validation.warnings == []
     assert one.export(averaged) is averaged
 
 
@@ -183,4 +183,4 @@ def test_recordings_shorter_than_a_crop_are_enough(token_store, tmp_path) -> Non
     stores = token_store([5, 3, 8]), token_store([2, 1], name="held")
     for kind in KINDS:
         outcome = run(task(*stores, kind, crop_seconds=4), tmp_path / kind, seed=0)
-        assert math.isfinite(outcome.figures["loss"])
+        assert math.isfinite(outcome.metrics["loss"])

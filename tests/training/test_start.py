@@ -6,7 +6,7 @@ from torch import nn
 
 from audiolm.codec import SpectralConfig, build_codec
 from audiolm.errors import ConfigurationError, ModelFolderError
-from audiolm.model_folder import load_part
+from audiolm.model_io.folder import load_part
 from audiolm.semantic.w2v_bert import W2vBert, W2vBertConfig
 from audiolm.stages import Stage
 from audiolm.training.start import start_conformer, start_from

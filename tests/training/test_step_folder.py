@@ -134,6 +134,6 @@ def test_set_aside_renames_and_never_overwrites(begun, tmp_path) -> None:
         begun.set_aside()
         assert not begun.path.exists()
         kept = StepFolder(tmp_path / f"codec.old-{number}").done()
-        assert kept is not None and kept.figures == {"sitting": number}
+        assert kept is not None and kept.metrics == {"sitting": number}
     begun.set_aside()  # nothing there: nothing to do
     assert not (tmp_path / "codec.old-3").exists()

@@ -104,10 +104,10 @@ def test_tokens_of_other_parts_are_refused(lm, recordings, tmp_path) -> None:
         tokenized(tiny_model(seed=1, kinds=()), recordings[0], tmp_path)
 
 
-def test_copies_at_other_speeds_are_tokenized_as_recordings_of_their_own(
+def test_copies_at_speeds_are_tokenized_as_recordings_of_their_own(
     lm, recordings, tmp_path
 ) -> None:
-    copied = recordings[0].at_other_speeds([0.8])
+    copied = recordings[0].at_speeds([0.8])
     store = tokenized(lm, copied, tmp_path)
     assert len(store) == 16
     for index in range(16):

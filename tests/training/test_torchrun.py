@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from audiolm.model_folder import load_part
-from audiolm.model_manifest import read_manifest
+from audiolm.model_io.folder import load_part
+from audiolm.model_io.manifest import read_manifest
 from training.toy import SECOND_ROUND
 
 pytestmark = pytest.mark.slow

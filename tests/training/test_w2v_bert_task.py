@@ -67,27 +67,27 @@ def test_recordings_shorter_than_a_crop_are_padded_and_their_lengths_told(record
 def test_validation_hears_clean_crops_alike_each_time(recordings) -> None:
     one = task(recordings)
     network = one.networks["w2v_bert"].eval()
-    figures = []
+    metrics = []
     for _ in range(2):
         torch.manual_seed(0)
-        figures.append(one.validate(network).figures)
-    assert figures[0] == figures[1]
-    assert figures[0]["loss"] > 0
-    waveform, lengths = one.held_out.fixed_batch(2.5, 24)
+        metrics.append(one.validate(network).metrics)
+    assert metrics[0] == metrics[1]
+    assert metrics[0]["loss"] > 0
+    waveform, lengths = one.validation.fixed_batch(2.5, 24)
     torch.manual_seed(0)
     result = network(waveform, None, lengths, progress=1.0)
-    assert figures[0]["loss"] == result.loss.item()
-    assert figures[0]["masked_prediction"] == result.masked_prediction.item()
+    assert metrics[0]["loss"] == result.loss.item()
+    assert metrics[0]["masked_prediction"] == result.masked_prediction.item()
 
 
 @torch.no_grad()
 def test_a_collapsed_codebook_is_told_with_a_remedy(recordings) -> None:
     one = task(recordings)
     network = one.networks["w2v_bert"].eval()
-    assert one.validate(network).alarms == []
+    assert one.validate(network).warnings == []
     network.quantizer.score.weight.zero_()
-    (alarm,) = one.validate(network).alarms
-    assert alarm.startswith("the quantizer uses few of its 16 entries (perplexity 1): raise")
+    (warning,) = one.validate(network).warnings
+    assert warning.startswith("the quantizer uses few of its 16 entries (perplexity 1): raise")
 
 
 def test_nothing_is_exported_before_clustering(recordings) -> None:

@@ -9,7 +9,7 @@ import soundfile
 from audiolm.data.corpus import open_corpus
 from audiolm.data.tokens import TokenStore
 from audiolm.errors import CorpusError, TrainingError
-from audiolm.model_manifest import read_manifest
+from audiolm.model_io.manifest import read_manifest
 from audiolm.training.preset import load_preset
 from audiolm.training.recipe import Request, train_model
 from audiolm.training.workshop import Workshop
@@ -28,8 +28,8 @@ def test_files_that_cannot_be_read_are_left_out_counted_and_listed(
     whole = folder / "003.wav"
     broken = bytearray(whole.read_bytes())
     whole.write_bytes(broken[: len(broken) // 2])
-    train, held_out = workshop(folder, tmp_path / "model").recordings()
-    assert len(train) + len(held_out) == 4
+    train, validation = workshop(folder, tmp_path / "model").recordings()
+    assert len(train) + len(validation) == 4
     said = capsys.readouterr().err
     assert said.startswith(
         "recordings: warning: 3 files cannot be read and are left out, listed in"
@@ -56,8 +56,8 @@ def test_files_whose_content_is_broken_are_left_out_as_well(
         return original(path, rate)
 
     monkeypatch.setattr(store, "read", read)
-    train, held_out = workshop(corpus_folder(5), tmp_path / "model").recordings()
-    assert len(train) + len(held_out) == 4
+    train, validation = workshop(corpus_folder(5), tmp_path / "model").recordings()
+    assert len(train) + len(validation) == 4
     assert "1 files cannot be read" in capsys.readouterr().err
 
 
@@ -79,8 +79,8 @@ def test_a_whole_header_before_broken_content_is_left_out(
     folder = corpus_folder(6)
     broken_content(folder / "002.flac")
     assert len(open_corpus(folder).recordings) == 6  # by their headers, all can be read
-    train, held_out = workshop(folder, tmp_path / "model", f"data.pack={pack}").recordings()
-    assert len(train) + len(held_out) == 5
+    train, validation = workshop(folder, tmp_path / "model", f"data.pack={pack}").recordings()
+    assert len(train) + len(validation) == 5
     assert "1 files cannot be read and are left out" in capsys.readouterr().err
     (line,) = (tmp_path / "model" / "training" / "skipped.txt").read_text().splitlines()
     assert "002.flac" in line
@@ -101,30 +101,30 @@ def test_unpacked_a_broken_file_does_not_stop_a_training(corpus_folder, tmp_path
             "recipe=[codec, w2v_bert, clustering, tokens]",
         ],
     )
-    figures = train_model(Request(folder, tmp_path / "model", preset, quiet=True))["steps"]
-    assert figures["codec"]["steps"] == 2
+    metrics = train_model(Request(folder, tmp_path / "model", preset, quiet=True))["steps"]
+    assert metrics["codec"]["steps"] == 2
     assert capsys.readouterr().err.count("files cannot be read") == 1
     tokens = TokenStore(tmp_path / "model" / "training" / "tokens" / "train")
     assert "002" not in {recording.id for recording in tokens.recordings}
 
 
-def test_copies_at_other_speeds_are_trained_on_and_do_not_judge(corpus_folder, tmp_path) -> None:
+def test_copies_at_speeds_are_trained_on_and_do_not_judge(corpus_folder, tmp_path) -> None:
     preset = load_preset(
         "tiny",
         [
-            "training.tokens.other_speeds=[0.8, 1.25]",
+            "training.tokens.speed_perturbation=[0.8, 1.25]",
             *(f"training.{name}.optimization.steps=1" for name in ("codec", "w2v_bert")),
             "recipe=[codec, w2v_bert, clustering, tokens]",
         ],
     )
     train_model(Request(corpus_folder(6), tmp_path / "model", preset, quiet=True))
     folder = tmp_path / "model" / "training" / "tokens"
-    train, held_out = (TokenStore(folder / name) for name in ("train", "held_out"))
+    train, validation = (TokenStore(folder / name) for name in ("train", "validation"))
     copies = [r.id.partition(" at ")[2] for r in train.recordings]
     assert (
         copies == sorted(copies) and copies.count("0.8") == copies.count("1.25") == len(copies) / 3
     )
-    assert not any(" at " in recording.id for recording in held_out.recordings)
+    assert not any(" at " in recording.id for recording in validation.recordings)
 
 
 def test_a_semantic_stage_alone_needs_no_codec(corpus_folder, tmp_path) -> None:
@@ -137,8 +137,8 @@ def test_a_semantic_stage_alone_needs_no_codec(corpus_folder, tmp_path) -> None:
         ],
     )
     model = tmp_path / "model"
-    figures = train_model(Request(corpus_folder(6), model, preset, quiet=True))["steps"]
-    assert figures["semantic"]["steps"] == 2
+    metrics = train_model(Request(corpus_folder(6), model, preset, quiet=True))["steps"]
+    assert metrics["semantic"]["steps"] == 2
     assert TokenStore(model / "training" / "tokens" / "train").format.codec_fingerprint == ""
     assert sorted(read_manifest(model).parts) == ["semantic", "stage_semantic"]
 
@@ -150,8 +150,8 @@ def test_nothing_is_said_where_all_files_can_be_read(training_corpus, tmp_path, 
 
 
 def test_speakers_are_on_one_side_only(training_corpus, tmp_path) -> None:
-    train, held_out = workshop(training_corpus, tmp_path / "model").recordings()
-    speakers = [{r.speaker for r in side.store.recordings} for side in (train, held_out)]
+    train, validation = workshop(training_corpus, tmp_path / "model").recordings()
+    speakers = [{r.speaker for r in side.store.recordings} for side in (train, validation)]
     assert speakers[0] and speakers[1] and not speakers[0] & speakers[1]
 
 
@@ -159,10 +159,10 @@ def test_a_folder_to_validate_on_takes_the_place_of_a_share(
     training_corpus, corpus_folder, tmp_path
 ) -> None:
     other = corpus_folder(2, name="other")
-    train, held_out = workshop(
+    train, validation = workshop(
         training_corpus, tmp_path / "model", f"data.validation={other}"
     ).recordings()
-    assert (len(train), len(held_out)) == (10, 2)
+    assert (len(train), len(validation)) == (10, 2)
 
 
 @pytest.mark.parametrize("pack", [True, False])

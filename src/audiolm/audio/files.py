@@ -8,7 +8,6 @@ word, so lengths are compared with what the file promises.
 import math
 import os
 import struct
-import uuid
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from audiolm.atomic import replacing
 from audiolm.audio.resample import resample
 from audiolm.audio.waveform import Audio
 from audiolm.errors import AudioError
@@ -212,20 +212,6 @@ def to_int16(samples: np.ndarray) -> np.ndarray:
 def from_int16(samples: np.ndarray) -> np.ndarray:
     """(T,) int16 to float32 in [-1, 1), the inverse of `to_int16`."""
     return samples.astype(np.float32) / np.float32(32768)
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path`: what is written there becomes `path` at the end, or is gone.
-
-    Nobody ever sees a half-written `path`, and an older one survives a failure.
-    """
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
-    try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @contextmanager

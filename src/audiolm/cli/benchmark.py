@@ -66,7 +66,7 @@ def measure(lm: "AudioLM", settings: Settings, repeats: int) -> dict[str, Any]:
     prompt = Audio(noise[0, :length].numpy(), SAMPLE_RATE)
     waveform = noise.to(lm.device)
     sampling = settings.sampling(lm)
-    run = lm.generation(settings.seed, sampling, levels=lm.codec.levels)
+    run = lm.pipeline(settings.seed, sampling, levels=lm.codec.levels)
 
     def median_seconds(action: Callable[[], object]) -> float:
         times = []

@@ -17,7 +17,7 @@ from audiolm.cli.options import (
 
 if TYPE_CHECKING:
     from audiolm.audio.waveform import Audio
-    from audiolm.generation import Progress
+    from audiolm.pipeline import Progress
 
 
 @click.command("continue")

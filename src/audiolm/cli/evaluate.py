@@ -121,7 +121,7 @@ def _lines(out: Path, outcomes: "list[Outcome]") -> list[str]:
         when = ", by an earlier run" if outcome.state == "kept" else ""
         seconds = f"{outcome.finished.seconds:.0f} s"
         lines.append(f"{outcome.part.name} ({outcome.part.paper}; took {seconds}{when})")
-        for key, figure in outcome.finished.result.figures.items():
+        for key, figure in outcome.finished.result.metrics.items():
             paper = "" if figure.paper is None else f"   paper {figure.paper:g}"
             lines.append(f"  {key:36} {written(figure)}  n = {figure.count}{paper}")
     return [*lines, f"{out / 'report.html'}: the report"]

@@ -12,8 +12,8 @@ from audiolm.cli.options import Settings, common_options
 @common_options
 def command(settings: Settings, name: str | None) -> None:
     """Say what MODEL is made of: parts, sizes, fingerprints, data, licence."""
-    from audiolm.model_folder import count_parameters
-    from audiolm.model_manifest import model_fingerprint, read_manifest
+    from audiolm.model_io.folder import count_parameters
+    from audiolm.model_io.manifest import model_fingerprint, read_manifest
     from audiolm.pretrained import find
 
     folder = find(name or settings.model)

@@ -18,8 +18,8 @@ from audiolm.errors import AudioError
 
 if TYPE_CHECKING:
     from audiolm.audio.waveform import Audio
-    from audiolm.generation import Progress
     from audiolm.model import AudioLM
+    from audiolm.pipeline import Progress
     from audiolm.stages import Sampling
 
 OUT_SUFFIXES = (".wav", ".flac")

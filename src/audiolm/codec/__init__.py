@@ -4,11 +4,11 @@ from typing import Annotated
 
 from pydantic import Field
 
+from audiolm.codec.causal import CodecOutput
 from audiolm.codec.contract import Codec, DecoderStream, EncoderStream
 from audiolm.codec.quantizer import QuantizerConfig, exported
 from audiolm.codec.soundstream import SoundStream, SoundStreamConfig
 from audiolm.codec.spectral import SpectralCodec, SpectralConfig
-from audiolm.codec.streaming import CodecOutput
 
 CodecConfig = Annotated[SoundStreamConfig | SpectralConfig, Field(discriminator="kind")]
 """Settings of any codec; `kind` says which."""

@@ -66,7 +66,7 @@ class Quantized:
     without a training state."""
 
 
-class TrainingState(nn.Module):
+class CodebookStatistics(nn.Module):
     """The moving averages behind the codebooks: kept in checkpoints, dropped when exported."""
 
     counts: Tensor
@@ -89,7 +89,7 @@ class ResidualQuantizer(nn.Module):
     """
 
     codebooks: Tensor
-    training_state: TrainingState | None
+    training_state: CodebookStatistics | None
 
     def __init__(self, config: QuantizerConfig, dim: int) -> None:
         super().__init__()
@@ -100,7 +100,7 @@ class ResidualQuantizer(nn.Module):
         projected = range(Q if config.codebook_dim else 0)
         self.down = nn.ModuleList(nn.Linear(dim, d) for _ in projected)
         self.up = nn.ModuleList(nn.Linear(d, dim) for _ in projected)
-        self.training_state = TrainingState(Q, N, d)
+        self.training_state = CodebookStatistics(Q, N, d)
         self.register_load_state_dict_pre_hook(_strip_if_exported)  # type: ignore[no-untyped-call]
 
     def forward(self, x: Embeddings) -> Quantized:
@@ -226,7 +226,7 @@ class ResidualQuantizer(nn.Module):
         return torch.where(torch.rand(B) < self.config.dropout, fewer, Q).to(x.device)
 
     @torch.no_grad()
-    def _start(self, state: TrainingState, x: Tensor) -> None:
+    def _start(self, state: CodebookStatistics, x: Tensor) -> None:
         """Set every level's codebook by k-means on the first batch, each on what is left over."""
         residual = x
         for level in range(self.config.levels):
@@ -248,7 +248,7 @@ class ResidualQuantizer(nn.Module):
         state.started.fill_(True)
 
     @torch.no_grad()
-    def _follow(self, state: TrainingState, level: int, vectors: Tensor, ids: Tensor) -> None:
+    def _follow(self, state: CodebookStatistics, level: int, vectors: Tensor, ids: Tensor) -> None:
         """Move one level's codes towards their vectors, and dead ones to vectors of the batch."""
         N, decay = self.config.codebook_size, self.config.decay
         counts, sums = state.counts[level], state.sums[level]  # views: changed in place

@@ -12,8 +12,8 @@ from jaxtyping import Float
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from audiolm.codec.causal import CausalCodec, Memory
 from audiolm.codec.quantizer import QuantizerConfig
-from audiolm.codec.streaming import CausalCodec, Memory
 from audiolm.configuration import Configuration
 from audiolm.shapes import CODEC_HOP, Embeddings, Waveform
 

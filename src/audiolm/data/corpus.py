@@ -87,7 +87,7 @@ def open_corpus(path: str | os.PathLike[str]) -> Corpus:
     return Corpus(root.resolve().name, root, recordings, skipped)
 
 
-def split_held_out(corpus: Corpus, fraction: float, seed: int = 0) -> tuple[Corpus, Corpus]:
+def split_validation(corpus: Corpus, fraction: float, seed: int = 0) -> tuple[Corpus, Corpus]:
     """Divide a corpus into what is trained on and what is held out; recordings carry the split.
 
     Where the corpus says what is train and what is dev, that holds, and test belongs to neither.

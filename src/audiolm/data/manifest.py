@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from audiolm.audio.files import replacing
+from audiolm.atomic import replacing
 from audiolm.data.corpus import Recording
 from audiolm.errors import CorpusError
 
@@ -27,7 +27,7 @@ def write_manifest(path: Path, recordings: Iterable[Recording]) -> None:
             file.write(text.encode("utf-8", "surrogateescape"))
 
 
-def read_manifest(path: Path) -> list[Recording]:
+def read_recordings(path: Path) -> list[Recording]:
     """The recordings in the order of the lines; the files they name need not be there any more.
 
     Raises:

@@ -26,7 +26,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from audiolm.audio.files import from_int16, read, read_excerpt, replacing, to_int16
+from audiolm.atomic import replacing
+from audiolm.audio.files import from_int16, read, read_excerpt, to_int16
 from audiolm.data.corpus import Recording
 from audiolm.errors import AudioError, CorpusError
 from audiolm.shapes import SAMPLE_RATE

@@ -10,7 +10,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
-from audiolm.audio.files import replacing
+from audiolm.atomic import replacing
 from audiolm.data.corpus import Recording
 from audiolm.data.manifest import write_manifest
 from audiolm.data.token_statistics import code_statistics, semantic_statistics

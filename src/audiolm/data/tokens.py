@@ -25,7 +25,7 @@ from torch import Tensor
 
 from audiolm.configuration import Configuration, parse
 from audiolm.data.corpus import Recording
-from audiolm.data.manifest import read_manifest
+from audiolm.data.manifest import read_recordings
 from audiolm.errors import CorpusError
 from audiolm.shapes import FRAMES_PER_STEP
 
@@ -70,7 +70,7 @@ class TokenStore:
         )
         self.statistics: dict[str, Any] = content["statistics"]
         """How the ids are used, over all recordings: see `token_statistics`."""
-        self.recordings = read_manifest(self.folder / "manifest.jsonl")
+        self.recordings = read_recordings(self.folder / "manifest.jsonl")
         if token_key(self.recordings, self.format) != content["key"]:
             raise CorpusError(
                 f"{self.folder / 'manifest.jsonl'}: lists other recordings than tokens.json; "

@@ -65,7 +65,7 @@ def evaluate(request: Request) -> PartResult:
             )
         for feature, scores in found:
             for mode, figure in scores.items():
-                result.figures[f"{path.stem}.{feature.name}.{mode}"] = figure
+                result.metrics[f"{path.stem}.{feature.name}.{mode}"] = figure
         result.tables.append(_table(path, found))
         result.plots.extend(_plots(request.out, path.stem, found))
         result.conditions[path.name] = _described(items, audio)
@@ -186,7 +186,7 @@ def _plots(folder: Path, stem: str, found: list[tuple[Feature, Scores]]) -> list
         f"{m} speakers": {float(f.layer): s[m] for f, s in found if m in s and f.layer is not None}
         for m in MODES
     }
-    if any(len(figures) > 1 for figures in layers.values()):
+    if any(len(metrics) > 1 for metrics in layers.values()):
         axes = "layer of w2v-BERT, not quantized", "ABX error, %"
         drawn += plots.lines(folder / f"{stem}_layers.svg", *axes, layers)
     return drawn

@@ -9,7 +9,7 @@ from math import comb
 from pathlib import Path
 from typing import Any
 
-from audiolm.audio.files import replacing
+from audiolm.atomic import replacing
 from audiolm.errors import CorpusError
 from audiolm.evaluation.protocol import Figure
 from audiolm.evaluation.statistics import mean_figure, proportion_figure
@@ -128,7 +128,7 @@ def success_figures(
         each right answer alone, under its name.
     """
     correct = [float(a.answer == right[a.item]) for a in answers]
-    figures = {
+    metrics = {
         "all": proportion_figure(round(sum(correct)), len(correct)),
         "over_items": mean_figure(
             correct, [a.item for a in answers], unit="%", scale=100, seed=seed
@@ -140,8 +140,8 @@ def success_figures(
     for truth in dict.fromkeys(right.values()):
         of_truth = [c for c, a in zip(correct, answers, strict=True) if right[a.item] == truth]
         if of_truth:
-            figures[truth] = proportion_figure(round(sum(of_truth)), len(of_truth))
-    return figures
+            metrics[truth] = proportion_figure(round(sum(of_truth)), len(of_truth))
+    return metrics
 
 
 def at_least(successes: int, trials: int) -> float:

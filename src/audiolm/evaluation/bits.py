@@ -58,22 +58,22 @@ def bits_per_token(
     Returns:
         None where there are no recordings.
     """
-    held_out, training = _recordings(request, besides)
-    if not held_out:
+    validation, training = _recordings(request, besides)
+    if not validation:
         return None
     stage, batch_seconds = semantic_stage(request.model), request.options.probes.batch_seconds
-    heard = [*held_out, *training]
+    heard = [*validation, *training]
     ids = semantic_ids(request.model, [r.path for r in heard], batch_seconds, progress)
     pieces = [windows(stage, row) for row in ids]
     spoken = []
-    for recording, parts in zip(held_out, pieces, strict=False):
+    for recording, parts in zip(validation, pieces, strict=False):
         nats = sum(one.nats for one in likelihoods(stage, parts, batch_seconds))
         sequences = [as_predicted(stage, part) for part in parts]
         speaker = recording.speaker or recording.id
         spoken.append(Spoken(speaker, recording.seconds, sequences, -nats / math.log(2)))
-    other = [as_predicted(stage, part) for parts in pieces[len(held_out) :] for part in parts]
+    other = [as_predicted(stage, part) for parts in pieces[len(validation) :] for part in parts]
     floors = _floors(spoken, other, request.model.semantic.clusters)
-    figures = _figures(spoken, floors, request.seed)
+    metrics = _figures(spoken, floors, request.seed)
     seconds = sum(recording.seconds for recording in training)
     conditions = {
         "held-out speech": f"{sum(s.seconds for s in spoken) / 3600:.2f} h, "
@@ -82,7 +82,7 @@ def bits_per_token(
         "unigram and bigram": f"fitted to the other speakers and {seconds / 3600:.2f} h of "
         "training data",
     }
-    return PartResult(figures, [_table(figures)], [], conditions)
+    return PartResult(metrics, [_table(metrics)], [], conditions)
 
 
 def _recordings(
@@ -95,10 +95,10 @@ def _recordings(
         return [], []
     speech = [r for r in every if not any(r.path.is_relative_to(folder) for folder in besides)]
     training = [r for r in speech if r.split == "train"]
-    held_out = [r for r in speech if r.split != "train"]
+    validation = [r for r in speech if r.split != "train"]
     draw = random.Random(request.seed)
-    if request.limit is not None and request.limit < len(held_out):
-        held_out = sorted(draw.sample(held_out, request.limit), key=lambda r: r.id)
+    if request.limit is not None and request.limit < len(validation):
+        validation = sorted(draw.sample(validation, request.limit), key=lambda r: r.id)
     draw.shuffle(training)
     seen: list[Recording] = []
     left = 3600 * request.options.probes.ngram_hours
@@ -107,7 +107,7 @@ def _recordings(
         if left < 0:
             break
         seen.append(recording)
-    return held_out, seen
+    return validation, seen
 
 
 def _floors(
@@ -137,26 +137,26 @@ def _figures(
     tokens = [float(recording.tokens) for recording in spoken]
     needs = {"semantic_stage": [recording.bits for recording in spoken], **floors}
     note = "speakers resampled"
-    figures = {
+    metrics = {
         f"bits_per_token.{name}": ratio_figure(
             bits, tokens, speakers, unit="bits/token", note=note, seed=seed
         )
         for name, bits in needs.items()
     }
     seconds = [recording.seconds for recording in spoken]
-    figures["bits_per_second.semantic_stage"] = ratio_figure(
+    metrics["bits_per_second.semantic_stage"] = ratio_figure(
         needs["semantic_stage"], seconds, speakers, unit="bit/s", note=note, seed=seed
     )
-    figures["tokens_per_second"] = ratio_figure(
+    metrics["tokens_per_second"] = ratio_figure(
         tokens, seconds, speakers, unit="tokens/s", note=note, seed=seed
     )
-    return figures
+    return metrics
 
 
-def _table(figures: dict[str, Figure]) -> Table:
+def _table(metrics: dict[str, Figure]) -> Table:
     rows: list[list[Cell]] = [
         [name.partition(".")[2].replace("_", " "), figure]
-        for name, figure in figures.items()
+        for name, figure in metrics.items()
         if name.startswith("bits_per_token.")
     ]
     note = "Lower is better; the bigram model is the floor that a language model has to beat."

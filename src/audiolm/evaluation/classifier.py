@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from audiolm.audio.files import replacing
+from audiolm.atomic import replacing
 from audiolm.audio.mel import LogMel, MelConfig
 from audiolm.audio.waveform import Audio
 from audiolm.data.batches import CropSampler, waveform_batch

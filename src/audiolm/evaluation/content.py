@@ -97,11 +97,11 @@ def evaluate(request: Request) -> PartResult:
         request.progress((number + 1) / len(chosen))
     heard += by_chance(heard)
 
-    figures = error_figures(heard, request.seed) | id_figures(heard, request.seed)
+    metrics = error_figures(heard, request.seed) | id_figures(heard, request.seed)
     rows: list[list[Cell]] = [
-        [NAMES[k], *(figures.get(f"{name}.{k}") for name in ("cer", "wer", "ids"))]
+        [NAMES[k], *(metrics.get(f"{name}.{k}") for name in ("cer", "wer", "ids"))]
         for k in NAMES
-        if f"wer.{k}" in figures
+        if f"wer.{k}" in metrics
     ]
     conditions = {
         "recogniser": recogniser.name,
@@ -120,11 +120,11 @@ def evaluate(request: Request) -> PartResult:
         "Character and word error rate", ["Sound", "CER", "WER", "Same semantic ids"], rows, note
     )
     series = {
-        title: {NAMES[k]: figures[f"{name}.{k}"] for k in NAMES if f"{name}.{k}" in figures}
+        title: {NAMES[k]: metrics[f"{name}.{k}"] for k in NAMES if f"{name}.{k}" in metrics}
         for name, title in (("cer", "CER"), ("wer", "WER"))
     }
     plots = dots(request.out / "content.svg", "errors (%)", series)
-    return PartResult(figures, [table], plots, conditions)
+    return PartResult(metrics, [table], plots, conditions)
 
 
 def normalised(text: str) -> str:
@@ -176,7 +176,7 @@ def by_chance(heard: Sequence[Heard]) -> list[Heard]:
 
 def error_figures(heard: Sequence[Heard], seed: int) -> dict[str, Figure]:
     """CER and WER of each kind of sound: all errors over all words, intervals over speakers."""
-    figures: dict[str, Figure] = {}
+    metrics: dict[str, Figure] = {}
     for kind in dict.fromkeys(one.kind for one in heard):
         of_kind = [one for one in heard if one.kind == kind]
         counts = [errors(one.text, normalised(one.utterance.text or "")) for one in of_kind]
@@ -185,7 +185,7 @@ def error_figures(heard: Sequence[Heard], seed: int) -> dict[str, Figure]:
             ("cer", [c.characters for c in counts], [c.of_characters for c in counts]),
             ("wer", [c.words for c in counts], [c.of_words for c in counts]),
         ):
-            figures[f"{name}.{kind}"] = ratio_figure(
+            metrics[f"{name}.{kind}"] = ratio_figure(
                 wrong,
                 total,
                 speakers,
@@ -194,13 +194,13 @@ def error_figures(heard: Sequence[Heard], seed: int) -> dict[str, Figure]:
                 paper=PAPER.get(kind, {}).get(name),
                 seed=seed,
             )
-    return figures
+    return metrics
 
 
 def id_figures(heard: Sequence[Heard], seed: int) -> dict[str, Figure]:
     """Share of the original's semantic ids that each kind of sound has at the same steps."""
     wanted = {one.utterance.recording.id: one.ids for one in heard if one.kind == "original"}
-    figures: dict[str, Figure] = {}
+    metrics: dict[str, Figure] = {}
     for kind in dict.fromkeys(one.kind for one in heard if one.kind != "original"):
         of_kind = [one for one in heard if one.kind == kind]
         pairs = [(one.ids, wanted[one.utterance.recording.id]) for one in of_kind]
@@ -210,5 +210,5 @@ def id_figures(heard: Sequence[Heard], seed: int) -> dict[str, Figure]:
             for (found, asked), n in zip(pairs, steps, strict=True)
         ]
         speakers = [one.utterance.speaker for one in of_kind]
-        figures[f"ids.{kind}"] = ratio_figure(same, steps, speakers, unit="%", scale=100, seed=seed)
-    return figures
+        metrics[f"ids.{kind}"] = ratio_figure(same, steps, speakers, unit="%", scale=100, seed=seed)
+    return metrics

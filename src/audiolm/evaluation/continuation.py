@@ -109,7 +109,7 @@ def evaluate(request: Request) -> PartResult:
     voices = _voices(request, conditions)
     users = words_by_speaker(everything)
     recogniser = _recogniser(request, users, conditions)
-    candidates = everything if voices is None else voices.held_out
+    candidates = everything if voices is None else voices.validation
     longest = between(
         candidates,
         options.prompt_seconds + SHORTEST_REST,
@@ -266,7 +266,7 @@ def _recogniser(
 
 
 def _result(measured: dict[str, Measured], conditions: dict[str, str], seed: int) -> PartResult:
-    figures: dict[str, Figure] = {}
+    metrics: dict[str, Figure] = {}
     rows: list[list[Cell]] = []
     for kind, name in NAMES.items():
         if kind not in measured:
@@ -294,8 +294,8 @@ def _result(measured: dict[str, Measured], conditions: dict[str, str], seed: int
             cells["silence"] = ratio_figure(
                 one.silent, one.steps, one.speakers, unit="%", scale=100, seed=seed
             )
-        figures |= {f"{measure}.{kind}": figure for measure, figure in cells.items()}
+        metrics |= {f"{measure}.{kind}": figure for measure, figure in cells.items()}
         columns = ("voice", "bits", "known_words", "words_per_second", "silence")
         rows.append([name, *(cells.get(measure) for measure in columns)])
     header = ["Continuation", "Speaker's voice", "Semantic bits", "Known words", "Words", "Silence"]
-    return PartResult(figures, [Table("Continuations", header, rows)], conditions=conditions)
+    return PartResult(metrics, [Table("Continuations", header, rows)], conditions=conditions)

@@ -66,18 +66,18 @@ class ProbePair:
     """Whether the word occurs in LibriSpeech; None for sentences."""
 
 
-def utterances(root: Path, *, held_out: bool = True) -> list[Utterance]:
+def utterances(root: Path, *, validation: bool = True) -> list[Utterance]:
     """The recordings below `root` with their transcripts, sorted by id.
 
     Args:
         root: a folder in any layout that `open_corpus` understands.
-        held_out: leave out what a layout names as training data, unless there is nothing else.
+        validation: leave out what a layout names as training data, unless there is nothing else.
 
     Raises:
         CorpusError: if there are no recordings.
     """
     recordings = open_corpus(root).recordings
-    if held_out:
+    if validation:
         recordings = [r for r in recordings if r.split != "train"] or recordings
     texts = read_transcripts(root)
     return [Utterance(r, texts.get(r.path.stem)) for r in recordings]

@@ -87,14 +87,14 @@ def evaluate(request: Request) -> PartResult:
     request.progress(1.0)
 
     speakers = [utterance.speaker for utterance in chosen]
-    figures = detection_figures(real, synthetic, speakers, options.threshold, request.seed)
+    metrics = detection_figures(real, synthetic, speakers, options.threshold, request.seed)
     names = {
         "balanced_accuracy": "Balanced accuracy",
         "synthetic_found": "Synthetic that is found",
         "real_passed": "Originals that are let through",
         "ranked": "Synthetic ranked above its original",
     }
-    rows = [[names[key], figure, figure.paper] for key, figure in figures.items()]
+    rows = [[names[key], figure, figure.paper] for key, figure in metrics.items()]
     conditions = {
         "recordings": f"{len(chosen)}, each of them once continued and once as it is",
         "length": f"{options.seconds:g} s after a prompt of {options.prompt_seconds:g} s",
@@ -103,7 +103,7 @@ def evaluate(request: Request) -> PartResult:
         "speakers": f"{len(set(speakers))}, none of whom the detector says it was trained on",
     }
     table = Table("Detection of synthetic speech", ["", "Share", "Paper"], rows)
-    return PartResult(figures, [table], conditions=conditions)
+    return PartResult(metrics, [table], conditions=conditions)
 
 
 def strangers_to(detector: Detector, everything: list[Utterance]) -> list[Utterance]:

@@ -16,7 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from audiolm.audio.files import read, replacing
+from audiolm.atomic import replacing
+from audiolm.audio.files import read
 from audiolm.audio.waveform import Audio
 from audiolm.evaluation.answers import (
     Answer,
@@ -174,7 +175,7 @@ def _preference(
 
 def count(answers: Sequence[Answer], key: Key, seed: int) -> PartResult:
     """Success rate and preference, with binomial tests."""
-    figures: dict[str, Figure] = {}
+    metrics: dict[str, Figure] = {}
     rows: list[list[Cell]] = []
     conditions: dict[str, str] = {}
     for test, title, paper in (
@@ -187,7 +188,7 @@ def count(answers: Sequence[Answer], key: Key, seed: int) -> PartResult:
         found = success_figures(own, key[test], seed)
         if test == PREFERENCE:  # how often the better one was A says nothing
             found = {k: v for k, v in found.items() if k not in ("a", "b")}
-        figures |= {f"{test.replace('-', '_')}.{name}": f for name, f in found.items()}
+        metrics |= {f"{test.replace('-', '_')}.{name}": f for name, f in found.items()}
         successes = sum(answer.answer == key[test][answer.item] for answer in own)
         for name, figure in found.items():
             whole = name == "all"
@@ -210,7 +211,7 @@ def count(answers: Sequence[Answer], key: Key, seed: int) -> PartResult:
         "p: of a fair coin. The paper's p = 0.23 for 51.2 % of 1000 answers is one-sided. "
         "Answers of one rater, or to one clip, resemble each other: see the intervals over both."
     )
-    return PartResult(figures, [Table("Listening tests", header, rows, note)], [], conditions)
+    return PartResult(metrics, [Table("Listening tests", header, rows, note)], [], conditions)
 
 
 def _settings(request: Request) -> dict[str, Any]:

@@ -64,7 +64,7 @@ class ContentConfig(Configuration):
 class SpeakerConfig(Configuration):
     """Speaker classification (Table III)."""
 
-    held_out: float = Field(default=0.1, gt=0, lt=1)
+    validation_share: float = Field(default=0.1, gt=0, lt=1)
     """Share of each speaker's recordings that the classifier is not trained on."""
     training_speakers: bool = False
     """Tell the voices from those of the corpus' training split too, where it has one, as the paper

@@ -25,7 +25,7 @@ def dots(path: Path, axis: str, series: Mapping[str, Mapping[str, Figure]]) -> l
     Returns:
         `[path]`, or nothing where matplotlib is not installed or there is nothing to draw.
     """
-    rows = list(dict.fromkeys(row for figures in series.values() for row in figures))
+    rows = list(dict.fromkeys(row for metrics in series.values() for row in metrics))
     try:
         from matplotlib.figure import Figure as Canvas
     except ImportError:
@@ -34,19 +34,19 @@ def dots(path: Path, axis: str, series: Mapping[str, Mapping[str, Figure]]) -> l
         return []
     canvas = Canvas(figsize=(8, 1.1 + 0.32 * len(rows) * max(1, 0.6 * len(series))))
     axes = canvas.subplots()
-    for number, (name, figures) in enumerate(series.items()):
+    for number, (name, metrics) in enumerate(series.items()):
         shift = (number - (len(series) - 1) / 2) * 0.6 / len(series)
-        places = [rows.index(row) + shift for row in figures]
-        values = [figure.value for figure in figures.values()]
-        below = [max(0.0, f.value - f.low) for f in figures.values()]
-        above = [max(0.0, f.high - f.value) for f in figures.values()]
+        places = [rows.index(row) + shift for row in metrics]
+        values = [figure.value for figure in metrics.values()]
+        below = [max(0.0, f.value - f.low) for f in metrics.values()]
+        above = [max(0.0, f.high - f.value) for f in metrics.values()]
         colour = COLOURS[number % len(COLOURS)]
         axes.errorbar(
             values, places, xerr=[below, above], fmt="o", color=colour, label=name, capsize=2
         )
         paper = [
             (f.paper, p)
-            for f, p in zip(figures.values(), places, strict=True)
+            for f, p in zip(metrics.values(), places, strict=True)
             if f.paper is not None
         ]
         if paper:
@@ -80,13 +80,13 @@ def lines(
         return []
     canvas = Canvas(figsize=(7, 4))
     axes = canvas.subplots()
-    for number, (name, figures) in enumerate(series.items()):
-        places = sorted(figures)
+    for number, (name, metrics) in enumerate(series.items()):
+        places = sorted(metrics)
         colour = COLOURS[number % len(COLOURS)]
-        axes.plot(places, [figures[p].value for p in places], "o-", color=colour, label=name)
-        low, high = [figures[p].low for p in places], [figures[p].high for p in places]
+        axes.plot(places, [metrics[p].value for p in places], "o-", color=colour, label=name)
+        low, high = [metrics[p].low for p in places], [metrics[p].high for p in places]
         axes.fill_between(places, low, high, color=colour, alpha=0.2, linewidth=0)
-        paper = {p: known for p in places if (known := figures[p].paper) is not None}
+        paper = {p: known for p in places if (known := metrics[p].paper) is not None}
         if paper:
             axes.plot(
                 list(paper), list(paper.values()), "D", mfc="none", color=colour, label="paper"

@@ -89,7 +89,7 @@ def evaluate(request: Request) -> PartResult:
             f"get the pairs from {CHALLENGE}, or make some: python scripts/make_probes.py",
         )
     if bits is not None:
-        result.figures.update(bits.figures)
+        result.metrics.update(bits.metrics)
         result.tables.extend(bits.tables)
         result.conditions.update(bits.conditions)
     return result
@@ -118,7 +118,7 @@ def _judge_set(
     judged = _judged(pairs, request, progress)
     about = _about(folder)
     name = f"{about['name']}_{kind}" if about else NAMES[kind]
-    figures: dict[str, Figure] = {}
+    metrics: dict[str, Figure] = {}
     subsets = {"all": judged}
     if kind == "lexical":
         subsets["in_vocabulary"] = [j for j in judged if j.pair.in_vocabulary]
@@ -127,10 +127,10 @@ def _judge_set(
             if chosen:
                 key = f"{name}.{subset}{suffix}"
                 paper = None if about else PAPER.get(key)
-                figures[key] = _accuracy(chosen, normalised, request.seed, paper)
-    result.figures.update(figures)
+                metrics[key] = _accuracy(chosen, normalised, request.seed, paper)
+    result.metrics.update(metrics)
     title = about["title"] if about else {"swuggy": "sWUGGY", "sblimp": "sBLIMP"}[name]
-    result.tables.append(_main_table(title, name, figures))
+    result.tables.append(_main_table(title, name, metrics))
     result.tables.append(_detail_table(title, judged, request.seed))
     _write_pairs(request.out / f"{name}.csv", judged)
     voices = sorted({j.pair.voice for j in judged})
@@ -174,12 +174,12 @@ def _accuracy(
     return mean_figure(means, unit="%", scale=100, note="pairs resampled", paper=paper, seed=seed)
 
 
-def _main_table(title: str, name: str, figures: Mapping[str, Figure]) -> Table:
+def _main_table(title: str, name: str, metrics: Mapping[str, Figure]) -> Table:
     rows: list[list[Cell]] = []
-    for key, figure in figures.items():
+    for key, figure in metrics.items():
         if not key.endswith(".not_normalised"):
             subset = key.removeprefix(f"{name}.").replace("_", " ")
-            rows.append([subset, figure, figures[f"{key}.not_normalised"]])
+            rows.append([subset, figure, metrics[f"{key}.not_normalised"]])
     columns = ["pairs", "normalised by length, %", "not normalised, %"]
     return Table(title, columns, rows, "Pairs judged right; higher is better, 50 is chance.")
 

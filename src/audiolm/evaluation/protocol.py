@@ -55,7 +55,7 @@ class Table:
 class PartResult:
     """What one part found."""
 
-    figures: dict[str, Figure]
+    metrics: dict[str, Figure]
     """By a stable name such as `within.semantic`: lower case, words joined by `_` and `.`."""
     tables: list[Table] = field(default_factory=list)
     plots: list[Path] = field(default_factory=list)

@@ -51,7 +51,7 @@ class Version:
     """One thing that a recording goes through."""
 
     name: str
-    """In the names of figures: codec_4, opus_12, semantic, itself."""
+    """In the names of metrics: codec_4, opus_12, semantic, itself."""
     title: str
     make: Callable[[Audio], tuple[Audio, float]]
     """Recording to what is made of it, and the kbit/s that this takes."""
@@ -114,8 +114,8 @@ def evaluate(request: Request) -> PartResult:
         request.progress(begun + (1 - begun) * (number + 1) / total)
 
     speakers = [utterance.speaker for utterance in chosen]
-    figures = _figures(scores, speakers, request.seed)
-    if "visqol.itself" not in figures:
+    metrics = _figures(scores, speakers, request.seed)
+    if "visqol.itself" not in metrics:
         raise CorpusError(
             f"{request.data}: ViSQOL finds nothing to compare in any of {len(chosen)} recordings; "
             "give recordings that are not silent"
@@ -123,9 +123,9 @@ def evaluate(request: Request) -> PartResult:
     rows: list[list[Cell]] = []
     for version in versions:
         rate = sum(scores[version.name].kilobits) / len(chosen)
-        cells = [figures.get(f"{measure}.{version.name}") for measure in MEASURES]
+        cells = [metrics.get(f"{measure}.{version.name}") for measure in MEASURES]
         rows.append([version.title, None if math.isinf(rate) else round(rate, 2), *cells])
-    ceiling = figures["visqol.itself"].value
+    ceiling = metrics["visqol.itself"].value
     table = Table(
         "Reconstruction quality",
         ["Through", "kbit/s", "ViSQOL", "STOI", "SI-SDR", "Mel distance"],
@@ -134,8 +134,8 @@ def evaluate(request: Request) -> PartResult:
         "not 5. Opus at its true bitrate, without the file format around it. A decoder that makes "
         "its own phases has a low SI-SDR, however good it sounds.",
     )
-    plots = _plots(versions, scores, figures, request.out / "visqol-by-bitrate.svg")
-    return PartResult(figures, [table], plots, conditions)
+    plots = _plots(versions, scores, metrics, request.out / "visqol-by-bitrate.svg")
+    return PartResult(metrics, [table], plots, conditions)
 
 
 def inputs(request: Request) -> dict[str, Any]:
@@ -181,7 +181,7 @@ def _fine_version(request: Request) -> Iterator[Version]:
     def make(audio: Audio) -> tuple[Audio, float]:
         samples = torch.from_numpy(audio.samples)[None].to(model.device)  # (1, T)
         codes = model.codec.encode(samples)  # (1, Q, F)
-        run = model.generation(request.seed, levels=model.codec.levels)
+        run = model.pipeline(request.seed, levels=model.codec.levels)
         codes = run.fine(codes[:, :levels], codes[:, :, :0])  # (1, Q, F)
         waveform = model.codec.decode(codes)[0, : samples.shape[1]]
         return Audio(waveform.float().cpu().numpy(), SAMPLE_RATE), levels * bits / 1000
@@ -225,7 +225,7 @@ def _semantic_version(
         )
         return []
     heard = {u.recording.id for u in chosen}
-    corpus = utterances(request.data, held_out=False)
+    corpus = utterances(request.data, validation=False)
     others = [u for u in corpus if u.recording.id not in heard]
     voices = {u.speaker for u in chosen}
     strangers = [u for u in others if u.speaker not in voices]
@@ -268,7 +268,7 @@ def decoded(decoder: SemanticDecoder, ids: torch.Tensor, samples: int) -> Audio:
 
 
 def _figures(scores: dict[str, Scores], speakers: Sequence[str], seed: int) -> dict[str, Figure]:
-    figures: dict[str, Figure] = {}
+    metrics: dict[str, Figure] = {}
     for name, one in scores.items():
         for measure, unit in MEASURES.items():
             known = [
@@ -279,29 +279,29 @@ def _figures(scores: dict[str, Scores], speakers: Sequence[str], seed: int) -> d
             if not known or (name == "itself" and measure != "visqol"):
                 continue
             values, voices = zip(*known, strict=True)
-            figures[f"{measure}.{name}"] = mean_figure(
+            metrics[f"{measure}.{name}"] = mean_figure(
                 values,
                 voices,
                 unit=unit,
                 paper=PAPER_VISQOL.get(name) if measure == "visqol" else None,
                 seed=seed,
             )
-    return figures
+    return metrics
 
 
 def _plots(
-    versions: Sequence[Version], scores: dict[str, Scores], figures: dict[str, Figure], path: Path
+    versions: Sequence[Version], scores: dict[str, Scores], metrics: dict[str, Figure], path: Path
 ) -> list[Path]:
     """ViSQOL against bitrate, a line for each codec."""
     curves: dict[str, dict[float, Figure]] = {}
     for version in versions:
         rates = scores[version.name].kilobits
         rate = sum(rates) / len(rates)
-        if not math.isinf(rate) and f"visqol.{version.name}" in figures:
+        if not math.isinf(rate) and f"visqol.{version.name}" in metrics:
             codec = version.title.partition(",")[0]
-            curves.setdefault(codec, {})[rate] = figures[f"visqol.{version.name}"]
+            curves.setdefault(codec, {})[rate] = metrics[f"visqol.{version.name}"]
     places = sorted(rate for curve in curves.values() for rate in curve)
     if places:
-        ceiling = figures["visqol.itself"]
+        ceiling = metrics["visqol.itself"]
         curves["The recording itself"] = {places[0]: ceiling, places[-1]: ceiling}
     return lines(path, "kbit/s", "ViSQOL (MOS-LQO)", curves)

@@ -75,7 +75,7 @@ def _overview(parts: Mapping[str, Mapping[str, Any]], results: Mapping[str, Part
     rows: list[list[Cell]] = [
         [parts[part]["paper"], f"{part}: {name}", figure, figure.paper, figure.count]
         for part, result in results.items()
-        for name, figure in result.figures.items()
+        for name, figure in result.metrics.items()
         if figure.paper is not None
     ]
     if not rows:
@@ -98,8 +98,8 @@ def _section(name: str, about: Mapping[str, Any], result: PartResult | None) -> 
     for table in result.tables:
         yield _table(table)
     if not result.tables:
-        figures: list[list[Cell]] = [[key, figure] for key, figure in result.figures.items()]
-        yield _table(Table("", ["figure", "value"], figures))
+        metrics: list[list[Cell]] = [[key, figure] for key, figure in result.metrics.items()]
+        yield _table(Table("", ["figure", "value"], metrics))
     for plot in result.plots:
         yield _image(plot)
     yield _facts({**result.conditions, "took": f"{about['seconds']:.0f} s"})

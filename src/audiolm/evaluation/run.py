@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from audiolm._version import __version__
-from audiolm.audio.files import replacing
+from audiolm.atomic import replacing
 from audiolm.errors import AudioLMError, ConfigurationError, CorpusError
 from audiolm.evaluation.options import EvaluationConfig
 from audiolm.evaluation.protocol import PARTS, Part, Request, Skipped, options_of

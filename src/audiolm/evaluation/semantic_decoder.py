@@ -11,9 +11,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from audiolm.codec.causal import CausalCodec, Memory
 from audiolm.codec.contract import Codec
 from audiolm.codec.losses import MelLoss, MelLossConfig
-from audiolm.codec.streaming import CausalCodec, Memory
 from audiolm.data.batches import CropSampler, waveform_batch
 from audiolm.data.store import Waveforms
 from audiolm.errors import ConfigurationError

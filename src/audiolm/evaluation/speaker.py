@@ -42,7 +42,7 @@ class Voices:
     """A classifier of the corpus' speakers, and recordings of theirs that it has not heard."""
 
     classifier: Classifier
-    held_out: list[Utterance]
+    validation: list[Utterance]
 
 
 def evaluate(request: Request) -> PartResult:
@@ -54,14 +54,14 @@ def evaluate(request: Request) -> PartResult:
     """
     options, model = request.options.speaker, request.model
     voices = learn_voices(request, lambda share: request.progress(0.5 * share))
-    chosen = spread(voices.held_out, request.limit, request.seed)
+    chosen = spread(voices.validation, request.limit, request.seed)
     generated = Generated(model, shared_folder(request))
     heard = Heard(voices.classifier)
     conditions = {
         "speakers": str(len(voices.classifier.classes)),
         "chance": f"{100 / len(voices.classifier.classes):.1f} %",
-        "held out": f"{len(voices.held_out)} recordings, about {options.held_out:.0%} of each "
-        "speaker's; what is generated is generated from them",
+        "held out": f"{len(voices.validation)} recordings, about {options.validation_share:.0%} of "
+        "each speaker's; what is generated is generated from them",
     }
     for number, utterance in enumerate(chosen):
         audio = read(utterance.recording.path, SAMPLE_RATE)
@@ -115,9 +115,9 @@ class Heard:
 
     def result(self, conditions: dict[str, str], request: Request) -> PartResult:
         """Accuracies, with intervals over the speakers."""
-        figures: dict[str, Figure] = {}
+        metrics: dict[str, Figure] = {}
         for kind, right in self._right.items():
-            figures[kind] = mean_figure(
+            metrics[kind] = mean_figure(
                 right,
                 self._speakers[kind],
                 unit="%",
@@ -128,13 +128,13 @@ class Heard:
         table = Table(
             "Speaker classification",
             ["Sound", "Accuracy", "Paper"],
-            [[NAMES[kind], figure, figure.paper] for kind, figure in figures.items()],
+            [[NAMES[kind], figure, figure.paper] for kind, figure in metrics.items()],
             "The paper's classifier tells 291 speakers apart, this one those of the corpus: "
             f"chance is {conditions['chance']} here and 0.3 % there.",
         )
-        named = {NAMES[kind]: figure for kind, figure in figures.items()}
+        named = {NAMES[kind]: figure for kind, figure in metrics.items()}
         plots = dots(request.out / "speaker.svg", "accuracy (%)", {"here": named})
-        return PartResult(figures, [table], plots, conditions)
+        return PartResult(metrics, [table], plots, conditions)
 
 
 def prompts_of(chosen: Sequence[Utterance], seconds: float) -> list[Audio]:
@@ -156,7 +156,7 @@ def learn_voices(
     options = request.options.speaker
     known = [
         u
-        for u in utterances(request.data, held_out=not options.training_speakers)
+        for u in utterances(request.data, validation=not options.training_speakers)
         if u.recording.speaker is not None
     ]
     if not known:
@@ -170,8 +170,8 @@ def learn_voices(
             f"{request.data}: {speakers[0]} is its only speaker, and there are no voices to tell "
             "apart; give recordings of two or more"
         )
-    train, held_out = split(known, options.held_out, request.seed)
-    if not held_out:
+    train, validation = split(known, options.validation_share, request.seed)
+    if not validation:
         raise CorpusError(
             f"{request.data}: there is one recording of each speaker, so none is left to be judged "
             "by; give two or more of each"
@@ -185,7 +185,7 @@ def learn_voices(
         classifier = _trained(train, request, folder, progress)
         file.save(classifier)
     progress(1.0)
-    return Voices(classifier, held_out)
+    return Voices(classifier, validation)
 
 
 def _trained(
@@ -220,11 +220,11 @@ def split(
     voices: dict[str, list[Utterance]] = {}
     for utterance in sorted(known, key=lambda u: u.recording.id):
         voices.setdefault(utterance.speaker, []).append(utterance)
-    held_out: list[Utterance] = []
+    validation: list[Utterance] = []
     for speaker, own in sorted(voices.items()):
         candidates = [u for u in own if u.recording.id in judged_by]
         count = max(1, round(fraction * len(own))) if len(own) > 1 else 0
         generator = random.Random(f"{seed} {speaker}")
-        held_out += generator.sample(candidates, min(count, len(candidates)))
-    apart = {u.recording.id for u in held_out}
-    return [u for u in known if u.recording.id not in apart], held_out
+        validation += generator.sample(candidates, min(count, len(candidates)))
+    apart = {u.recording.id for u in validation}
+    return [u for u in known if u.recording.id not in apart], validation

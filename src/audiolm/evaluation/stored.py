@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from audiolm.audio.files import replacing
+from audiolm.atomic import replacing
 from audiolm.evaluation.protocol import Cell, Figure, PartResult, Table
 
 FORMAT_VERSION = 1
@@ -53,7 +53,7 @@ def load(path: Path, depends: dict[str, Any]) -> Finished | None:
 def result_to_json(result: PartResult, folder: Path) -> dict[str, Any]:
     """A result as plain data; plots by their path from `folder`."""
     return {
-        "figures": {name: asdict(figure) for name, figure in result.figures.items()},
+        "metrics": {name: asdict(figure) for name, figure in result.metrics.items()},
         "tables": [
             {**asdict(table), "rows": [[_cell_to_json(cell) for cell in row] for row in table.rows]}
             for table in result.tables
@@ -71,7 +71,7 @@ def result_from_json(content: dict[str, Any], folder: Path) -> PartResult:
         for rows in [table["rows"]]
     ]
     return PartResult(
-        {name: Figure(**figure) for name, figure in content["figures"].items()},
+        {name: Figure(**figure) for name, figure in content["metrics"].items()},
         tables,
         [folder / plot for plot in content["plots"]],
         dict(content["conditions"]),

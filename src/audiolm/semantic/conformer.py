@@ -84,12 +84,12 @@ class SelfAttention(nn.Module):
         B, S, D = x.shape
         qkv = self.query_key_value(self.norm(x)).view(B, S, 3, self.heads, D // self.heads)
         query, key, value = qkv.permute(2, 0, 3, 1, 4)  # each (B, H, S, D / H)
-        attended = attend(query, key, value, bias.to(query.dtype))  # (B, H, S, D / H)
+        attended = relative_attention(query, key, value, bias.to(query.dtype))  # (B, H, S, D / H)
         out: Tensor = self.out(attended.transpose(1, 2).reshape(B, S, D))
         return out
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
+def relative_attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
     """Scaled dot-product attention (B, H, S, D / H) with a bias (B, H, S, S) on the logits.
 
     On a CPU the formula itself: PyTorch's fused kernel needs 2.5 times as long to train in bf16,

@@ -16,7 +16,7 @@ from audiolm.configuration import Configuration
 from audiolm.shapes import Features, FlatMask
 
 
-class QuantizerConfig(Configuration):
+class TargetQuantizerConfig(Configuration):
     """The learnt codebook that makes the targets."""
 
     kind: Literal["gumbel", "clusters"] = "gumbel"
@@ -35,7 +35,7 @@ class QuantizerConfig(Configuration):
 
 
 @dataclass(frozen=True)
-class Quantized:
+class Targets:
     """The codebook's answer for each step."""
 
     vectors: Tensor  # (B, S, quantizer.width)
@@ -46,7 +46,7 @@ class Quantized:
 class GumbelQuantizer(nn.Module):
     """Chooses a codebook entry for each step, and lets the gradient through (straight-through)."""
 
-    def __init__(self, config: QuantizerConfig, width: int) -> None:
+    def __init__(self, config: TargetQuantizerConfig, width: int) -> None:
         super().__init__()
         self.config = config
         self.score = nn.Linear(width, config.groups * config.entries)
@@ -63,7 +63,7 @@ class GumbelQuantizer(nn.Module):
 
     def forward(
         self, x: Features, real: FlatMask, progress: float, generator: torch.Generator | None
-    ) -> Quantized:
+    ) -> Targets:
         """Quantize (B, S, D); `progress` from 0 to 1 cools the choice. Runs in float32.
 
         Each dimension is first scaled to zero mean and unit variance over the batch's `real` steps:
@@ -85,4 +85,4 @@ class GumbelQuantizer(nn.Module):
             hard = F.one_hot(chances.argmax(dim=-1), config.entries).to(soft.dtype)
             choice = hard + soft - soft.detach()
             vectors = torch.einsum("bsgv,gvd->bsgd", choice, self.codebook).flatten(2)
-            return Quantized(self.out(vectors), scores.argmax(dim=-1), scores.softmax(dim=-1))
+            return Targets(self.out(vectors), scores.argmax(dim=-1), scores.softmax(dim=-1))

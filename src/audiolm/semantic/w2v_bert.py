@@ -19,7 +19,7 @@ from audiolm.configuration import Configuration
 from audiolm.errors import ConfigurationError
 from audiolm.semantic.cluster_quantizer import ClusterQuantizer, one_hot
 from audiolm.semantic.conformer import Conformer, ConformerConfig, full_lengths
-from audiolm.semantic.gumbel_quantizer import GumbelQuantizer, Quantized, QuantizerConfig
+from audiolm.semantic.gumbel_quantizer import GumbelQuantizer, TargetQuantizerConfig, Targets
 from audiolm.shapes import Features, FlatMask, Lengths, SemanticIds, Waveform
 
 
@@ -41,7 +41,7 @@ class W2vBertConfig(Configuration):
     """The encoder; its last layers beyond `contrastive_layers` are the masked-prediction module."""
     contrastive_layers: int = Field(default=4, gt=0)
     """Layers of the contrastive module."""
-    quantizer: QuantizerConfig = QuantizerConfig()
+    quantizer: TargetQuantizerConfig = TargetQuantizerConfig()
     """The codebook of the targets."""
     masking: MaskingConfig = MaskingConfig()
     """What is hidden."""
@@ -215,16 +215,16 @@ class W2vBert(nn.Module):
         real: FlatMask,
         progress: float,
         generator: torch.Generator | None,
-    ) -> Quantized:
+    ) -> Targets:
         """The targets of the clean waveform."""
         if isinstance(self.quantizer, ClusterQuantizer):
             spectra = self.conformer.subsampling.spectra(clean, lengths)
             vectors, ids = self.quantizer(spectra, real, generator)
             chances = one_hot(ids, self.config.quantizer.entries)
-            return Quantized(vectors, ids[..., None], chances)
+            return Targets(vectors, ids[..., None], chances)
         assert self.quantizer is not None
         source = seen if seen_is_clean else self.conformer.subsampling(clean, lengths)
-        quantized: Quantized = self.quantizer(source, real, progress, generator)
+        quantized: Targets = self.quantizer(source, real, progress, generator)
         return quantized
 
     def hide(
@@ -265,7 +265,7 @@ def span_mask(
 
 def contrastive_loss(
     context: Tensor,
-    quantized: Quantized,
+    quantized: Targets,
     masked: FlatMask,
     config: W2vBertConfig,
     generator: torch.Generator | None = None,

@@ -1,5 +1,6 @@
 """Stages: the Transformers over semantic ids and codes, and the layouts of their sequences."""
 
+from audiolm.stages.autoregressive import LogLikelihood, Stage, StageConfig, StageLoss
 from audiolm.stages.layout import (
     Flat,
     Layout,
@@ -10,7 +11,6 @@ from audiolm.stages.layout import (
     stretch,
 )
 from audiolm.stages.sampling import Sampling
-from audiolm.stages.stage import LogLikelihood, Stage, StageConfig, StageLoss
 from audiolm.stages.transformer import TransformerConfig
 
 __all__ = [

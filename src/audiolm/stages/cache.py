@@ -77,13 +77,13 @@ class CachedDecoder:
         self.before_start: Tensor | None = None
         """(B, 1, capacity) -inf at what lies before a row's START; None if all rows begin alike."""
 
-    def prefill(self, ids: FlatIds, companions: Int[Tensor, "B L C"]) -> Float[Tensor, "B D"]:
+    def prefill(self, ids: FlatIds, aligned: Int[Tensor, "B L C"]) -> Float[Tensor, "B D"]:
         """Read beginnings (B, L), padded on the right; the hidden state (B, D) at their ends."""
         longest, lengths = ids.shape[1], (ids >= 0).sum(1)
         shape = (len(self.layers), 2, self.batch, self.heads, -1, self.head_width)
         memory = self.memory.view(shape)[..., :longest, :]
         kept = [(keys, values) for keys, values in memory]
-        hidden: Tensor = self.transformer(ids, companions, kept)  # (B, L, D)
+        hidden: Tensor = self.transformer(ids, aligned, kept)  # (B, L, D)
         starts = longest - lengths
         if bool(starts.any()):
             position = torch.arange(self.memory.shape[3], device=ids.device)
@@ -94,7 +94,7 @@ class CachedDecoder:
         self.length = longest
         return hidden[torch.arange(self.batch, device=ids.device), lengths - 1]
 
-    def step(self, ids: Int[Tensor, "B"], companions: Int[Tensor, "B C"]) -> Float[Tensor, "B D"]:
+    def step(self, ids: Int[Tensor, "B"], aligned: Int[Tensor, "B C"]) -> Float[Tensor, "B D"]:
         """Read one more id per row (B,); the hidden state (B, D) there."""
         self.length += 1
         bias = self.bias[..., -self.length :]  # (1, H, l)
@@ -104,7 +104,7 @@ class CachedDecoder:
         # Cut once for all layers: taking views is a good part of a step at this size.
         seen = self.memory[:, :, :, : self.length].unbind(0)
         new = self.memory[:, :, :, self.length - 1].unbind(0)
-        x = self.transformer.embed(ids, companions)  # (B, D)
+        x = self.transformer.embed(ids, aligned)  # (B, D)
         width = x.shape[1:]
         for layer, memory, slot in zip(self.layers, seen, new, strict=True):
             y = F.layer_norm(x, width, layer.attention_norm)

@@ -11,7 +11,7 @@ A stage is a next-token Transformer; its layout says next token of what (paper, 
 where z are semantic ids and yt,q is the code of frame t at level q; codes are flattened row by row,
 one frame after the other. START stands for the beginning of the window, not of the recording. What
 stands in front of the predicted tokens is the paper's way of conditioning ("prefix"). With
-"aligned" it is left out, and each position is given, as companions, the conditioning tokens that
+"aligned" it is left out, and each position is given, as aligned, the conditioning tokens that
 belong to the time of the token it predicts; "both" does both.
 
 One layout has one id space: START, END, the K semantic ids, then N ids for each level; streams that
@@ -37,7 +37,7 @@ StageKind = Literal["semantic", "coarse", "fine", "acoustic_only"]
 PAD = -1
 """Nothing here: past the end of a row, in streams and in flat sequences."""
 
-BLANK = -2
+MASK = -2
 """There is a token here, but it is not known yet: generation will draw it."""
 
 START = 0
@@ -73,7 +73,7 @@ class Flat:
     """(B, L) positions whose target counts: not those whose target is conditioning."""
     kinds: FlatIds
     """(B, L) kind of the target: 0 = semantic, q = level q; -1 where nothing is predicted."""
-    companions: Int[Tensor, "B L C"]
+    aligned: Int[Tensor, "B L C"]
     """(B, L, C) conditioning ids at the time of the predicted target; -1 where there is none."""
 
 
@@ -141,11 +141,11 @@ class Layout:
         """Kinds that are predicted, in the order of a frame."""
         self.classes = config.clusters + 1 if kind == "semantic" else config.codebook_size
         """How many ids each predicted kind has (the semantic ids and END, or N codes)."""
-        self.companion_size = config.clusters if kind == "coarse" else config.codebook_size
-        """Companions are ids below this (they are not ids of the flat vocabulary)."""
+        self.aligned_size = config.clusters if kind == "coarse" else config.codebook_size
+        """Aligned ids are ids below this (they are not ids of the flat vocabulary)."""
         slots = (config.look_ahead + 1) * (coarse if kind == "fine" else 1)
-        self.companion_slots = slots if conditioned and config.conditioning != "prefix" else 0
-        """C, companions per position."""
+        self.aligned_slots = slots if conditioned and config.conditioning != "prefix" else 0
+        """C, aligned per position."""
 
     @property
     def vocabulary(self) -> int:
@@ -248,16 +248,16 @@ class Layout:
             semantic = torch.where(_is_repeat(semantic), PAD, semantic)
         ids = torch.where(semantic >= 0, semantic + FIRST_SEMANTIC, semantic)  # (B, S)
         kinds = torch.full_like(ids, SEMANTIC if self.config.kind == "semantic" else -1)
-        return _Tokens(ids, kinds, self._no_companions(ids))
+        return _Tokens(ids, kinds, self._no_aligned(ids))
 
     def _end_token(self, ended: Tensor | None, semantic: Tensor) -> "_Tokens":
         ids = semantic.new_full((len(semantic), 1), PAD)
         if ended is not None:
             ids = torch.where(ended[:, None], END, ids)
-        return _Tokens(ids, torch.full_like(ids, SEMANTIC), self._no_companions(ids))
+        return _Tokens(ids, torch.full_like(ids, SEMANTIC), self._no_aligned(ids))
 
     def _code_tokens(
-        self, codes: Tensor, first_level: int, companions: Tensor | None = None
+        self, codes: Tensor, first_level: int, aligned: Tensor | None = None
     ) -> "_Tokens":
         """Codes (B, q, F) row by row; `first_level` is the level of `codes[:, 0]`."""
         batch, levels, frames = codes.shape
@@ -267,12 +267,12 @@ class Layout:
         ids = torch.where(rows >= 0, rows + offsets, rows).reshape(batch, -1)
         predicted = torch.where(level >= self.kinds.start, level, -1)
         kinds = predicted.repeat(frames).expand(batch, -1)
-        if companions is None or not self.companion_slots:
-            return _Tokens(ids, kinds, self._no_companions(ids))
-        beside = self._companions(companions, frames)  # (B, F, C)
+        if aligned is None or not self.aligned_slots:
+            return _Tokens(ids, kinds, self._no_aligned(ids))
+        beside = self._aligned(aligned, frames)  # (B, F, C)
         return _Tokens(ids, kinds, beside.repeat_interleave(levels, dim=1))
 
-    def _companions(self, conditioning: Tensor, frames: int) -> Tensor:
+    def _aligned(self, conditioning: Tensor, frames: int) -> Tensor:
         """Conditioning (B, S) or (B, Q', F) at the time of each frame, and in its look-ahead."""
         frames_each = FRAMES_PER_STEP if conditioning.ndim == 2 else 1
         time = torch.arange(frames, device=conditioning.device) // frames_each
@@ -281,8 +281,8 @@ class Layout:
         shown = [padded[:, :, time + ahead] for ahead in range(self.config.look_ahead + 1)]
         return torch.cat(shown, dim=1).transpose(1, 2)  # (B, F, C): now, one later, ...
 
-    def _no_companions(self, ids: Tensor) -> Tensor:
-        return ids.new_full((*ids.shape, self.companion_slots), PAD)
+    def _no_aligned(self, ids: Tensor) -> Tensor:
+        return ids.new_full((*ids.shape, self.aligned_slots), PAD)
 
     def _subsequence(self, ids: Tensor, first: int, count: int) -> Tensor:
         """The ids of one range, counted from 0, holes closed: (B, L) to (B, fewer)."""
@@ -323,20 +323,20 @@ class _Tokens:
 
     ids: Tensor  # (B, n)
     kinds: Tensor  # (B, n): kind if predicted, else -1
-    companions: Tensor  # (B, n, C)
+    aligned: Tensor  # (B, n, C)
 
 
 def _start_token(like: _Tokens) -> _Tokens:
     ids = like.ids.new_full((len(like.ids), 1), START)
-    companions = like.companions.new_full((*ids.shape, like.companions.shape[-1]), PAD)
-    return _Tokens(ids, torch.full_like(ids, -1), companions)
+    aligned = like.aligned.new_full((*ids.shape, like.aligned.shape[-1]), PAD)
+    return _Tokens(ids, torch.full_like(ids, -1), aligned)
 
 
 def _joined(pieces: list[_Tokens]) -> _Tokens:
     return _Tokens(
         torch.cat([piece.ids for piece in pieces], 1),
         torch.cat([piece.kinds for piece in pieces], 1),
-        torch.cat([piece.companions for piece in pieces], 1),
+        torch.cat([piece.aligned for piece in pieces], 1),
     )
 
 
@@ -346,15 +346,15 @@ def _closed(tokens: _Tokens) -> Flat:
     ids = tokens.ids.gather(1, order)
     hole = ids == PAD
     kinds = tokens.kinds.gather(1, order).masked_fill(hole, -1)
-    beside = order[..., None].expand(-1, -1, tokens.companions.shape[-1])
-    companions = tokens.companions.gather(1, beside).masked_fill(hole[..., None], PAD)
+    beside = order[..., None].expand(-1, -1, tokens.aligned.shape[-1])
+    aligned = tokens.aligned.gather(1, beside).masked_fill(hole[..., None], PAD)
     kinds = F.pad(kinds[:, 1:], (0, 1), value=-1)
     return Flat(
         ids=ids,
         targets=F.pad(ids[:, 1:], (0, 1), value=PAD),
         predicted=kinds >= 0,
         kinds=kinds,
-        companions=F.pad(companions[:, 1:], (0, 0, 0, 1), value=PAD),
+        aligned=F.pad(aligned[:, 1:], (0, 0, 0, 1), value=PAD),
     )
 
 
@@ -370,12 +370,12 @@ def _close(ids: Tensor) -> Tensor:
 
 
 def _is_repeat(ids: Tensor) -> Tensor:
-    same = (ids[:, 1:] == ids[:, :-1]) & (ids[:, 1:] != BLANK)
+    same = (ids[:, 1:] == ids[:, :-1]) & (ids[:, 1:] != MASK)
     return F.pad(same, (1, 0), value=False)[:, : ids.shape[1]]
 
 
 def _check_range(ids: Tensor, count: int, what: str) -> None:
-    if ids.numel() and (int(ids.max()) >= count or int(ids.min()) < BLANK):
+    if ids.numel() and (int(ids.max()) >= count or int(ids.min()) < MASK):
         raise AudioLMError(
             f"{what} lie between {int(ids.min())} and {int(ids.max())}, "
             f"this stage knows 0 to {count - 1}; use the tokens it was trained on"

@@ -2,7 +2,7 @@
 
 What differs from a text model: the kind of every position is known beforehand (a semantic id, or a
 code of a certain level), so each kind has an output head of its own, and only that head is
-computed: a fraction 1/Q of the vocabulary. And a position may be given companions, the conditioning
+computed: a fraction 1/Q of the vocabulary. And a position may be given aligned, the conditioning
 that belongs to its time, whose embeddings are added to its own.
 
 Layer norm without bias stands where T5 has a root-mean-square norm: as good, and fused everywhere
@@ -120,8 +120,8 @@ class Transformer(nn.Module):
         super().__init__()
         self.config, self.layout = config, layout
         self.embedding = nn.Embedding(layout.vocabulary, config.width)
-        rows = 1 + layout.companion_slots * layout.companion_size
-        self.companions = nn.Embedding(rows, config.width) if layout.companion_slots else None
+        rows = 1 + layout.aligned_slots * layout.aligned_size
+        self.aligned = nn.Embedding(rows, config.width) if layout.aligned_slots else None
         self.bias = PositionBias(config.heads, config.buckets, config.max_distance)
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
@@ -138,33 +138,31 @@ class Transformer(nn.Module):
                 depth = 2 * self.config.layers if added else 1
                 nn.init.normal_(weight, std=0.02 * depth**-0.5)
 
-    def embed(
-        self, ids: Int[Tensor, "*L"], companions: Int[Tensor, "*L C"]
-    ) -> Float[Tensor, "*L D"]:
-        """The embedding of each id, plus those of its companions.
+    def embed(self, ids: Int[Tensor, "*L"], aligned: Int[Tensor, "*L C"]) -> Float[Tensor, "*L D"]:
+        """The embedding of each id, plus those of its aligned.
 
-        A companion's row depends on its slot; row 0 stands for "no companion".
+        A aligned id's row depends on its slot; row 0 stands for "no aligned id".
         """
         x: Tensor = self.embedding(ids.clamp(min=0))  # padding is read as START, and never seen
-        if self.companions is not None:
-            size = self.layout.companion_size
-            slot = torch.arange(self.layout.companion_slots, device=ids.device)
-            rows = torch.where(companions >= 0, companions + slot * size + 1, 0)
-            x = x + self.companions(rows).sum(-2)
+        if self.aligned is not None:
+            size = self.layout.aligned_size
+            slot = torch.arange(self.layout.aligned_slots, device=ids.device)
+            rows = torch.where(aligned >= 0, aligned + slot * size + 1, 0)
+            x = x + self.aligned(rows).sum(-2)
         return x
 
     def forward(
-        self, ids: FlatIds, companions: Int[Tensor, "B L C"], kept: list[Kept] | None = None
+        self, ids: FlatIds, aligned: Int[Tensor, "B L C"], kept: list[Kept] | None = None
     ) -> Float[Tensor, "B L D"]:
-        """Hidden states (B, L, D): position i knows ids 0 to i and its own companions.
+        """Hidden states (B, L, D): position i knows ids 0 to i and its own aligned.
 
         Args:
             ids: flat ids, padded on the right.
-            companions: conditioning ids of each position, -1 for none.
+            aligned: conditioning ids of each position, -1 for none.
             kept: for cached decoding, where each layer writes its keys and values.
         """
         bias = self.bias(ids.shape[1])
-        x = self.dropout(self.embed(ids, companions))
+        x = self.dropout(self.embed(ids, aligned))
         for layer, block in enumerate(self.blocks):
             x = block(x, bias, kept[layer] if kept else None)
         hidden: Tensor = self.norm(x)

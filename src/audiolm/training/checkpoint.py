@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from audiolm.audio.files import replacing
+from audiolm.atomic import replacing
 from audiolm.errors import TrainingError
 from audiolm.training import distributed
 from audiolm.training.distributed import World

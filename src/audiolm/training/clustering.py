@@ -71,8 +71,8 @@ class Clustering:
     """A tokenizer, and what its clusters look like."""
 
     tokenizer: W2vBertTokenizer
-    figures: dict[str, float]
-    alarms: list[str]
+    metrics: dict[str, float]
+    warnings: list[str]
 
 
 def cluster(
@@ -154,22 +154,22 @@ def cluster(
     share = result.counts.double() / result.counts.sum()
     entropy = float(-(share * share.clamp_min(1e-12).log2()).sum())
     used = int((result.counts > 0).sum())
-    alarms = []
+    warnings = []
     if used < 0.5 * config.clusters:
-        alarms.append(
+        warnings.append(
             f"only {used} of {config.clusters} semantic ids are used: train the network longer, "
             "or lower clusters"
         )
     tokenizer = W2vBertTokenizer.from_network(
         network, config.layer, mean, std, result.centroids, projection
     )
-    figures = {
+    metrics = {
         "inertia per vector": float(result.inertia) / float(result.counts.sum()),
         "used ids": float(used),
         "entropy": entropy,
         "hours": seconds / 3600,
     }
-    return Clustering(tokenizer, figures, alarms)
+    return Clustering(tokenizer, metrics, warnings)
 
 
 def fit_projection(

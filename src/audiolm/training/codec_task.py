@@ -57,12 +57,16 @@ class CodecTask:
     name = "codec"
 
     def __init__(
-        self, config: CodecConfig, training: CodecTraining, train: Recordings, held_out: Recordings
+        self,
+        config: CodecConfig,
+        training: CodecTraining,
+        train: Recordings,
+        validation: Recordings,
     ) -> None:
         self.optimization = training.optimization
         self.training = training
         self.train = train
-        self.held_out = held_out
+        self.validation = validation
         self.mel_loss = MelLoss(training.mel).to(train.device)
         codec = build_codec(config)
         if training.decoder_only:
@@ -98,7 +102,7 @@ class CodecTask:
             + weights.waveform_weight * direct
             + weights.commitment_weight * output.commitment
         )
-        figures = {"mel": mel, "waveform": direct, "commitment": output.commitment}
+        metrics = {"mel": mel, "waveform": direct, "commitment": output.commitment}
         if fighting:
             with torch.no_grad():
                 real = self.networks["discriminators"](waveform)
@@ -108,14 +112,14 @@ class CodecTask:
             total = (
                 total + weights.adversarial_weight * adversarial + weights.feature_weight * features
             )
-            figures |= {"adversarial": adversarial, "features": features}
+            metrics |= {"adversarial": adversarial, "features": features}
         self._pair = (waveform, output.waveform.detach())
-        return Loss(total, {name: value.detach() for name, value in figures.items()})
+        return Loss(total, {name: value.detach() for name, value in metrics.items()})
 
     def validate(self, averaged: nn.Module) -> Validation:
         """Reconstruct held-out crops with all levels; count the codes that are used."""
         assert isinstance(averaged, Codec)
-        waveform, lengths = self.held_out.fixed_batch(seconds=3.0, count=32)  # (B, T), (B,)
+        waveform, lengths = self.validation.fixed_batch(seconds=3.0, count=32)  # (B, T), (B,)
         codes = averaged.encode(waveform)  # (B, Q, F)
         frames = torch.arange(codes.shape[2], device=codes.device)
         # The silence behind the end of a short recording, all of one id, is not counted.
@@ -124,20 +128,20 @@ class CodecTask:
         coarse = averaged.decode(codes[:, : max(1, averaged.levels // 3)])
         used = codes.transpose(0, 1)[:, real]  # (Q, n)
         perplexity = code_perplexity(used, averaged.codebook_size)  # (Q,)
-        figures = {
+        metrics = {
             "loss": float(self.mel_loss(rebuilt, waveform)),
             "si-sdr": float(si_sdr(rebuilt, waveform).mean()),
             "perplexity min": float(perplexity.min()),
         }
-        figures |= {f"perplexity {q + 1}": float(p) for q, p in enumerate(perplexity)}
-        alarms = [
+        metrics |= {f"perplexity {q + 1}": float(p) for q, p in enumerate(perplexity)}
+        warnings = [
             f"level {q + 1} uses few of its {averaged.codebook_size} codes (perplexity {p:.0f}): "
             "raise codec.quantizer.revive_below or train with larger batches"
             for q, p in enumerate(perplexity)
             if p < max(1.5, 0.02 * averaged.codebook_size)
         ]
         audio = {"original": waveform[0], "all levels": rebuilt[0], "coarse levels": coarse[0]}
-        return Validation(figures, audio, alarms)
+        return Validation(metrics, audio, warnings)
 
     def export(self, averaged: nn.Module) -> Codec:
         """The codec as it is stored and used."""

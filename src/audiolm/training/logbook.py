@@ -57,21 +57,21 @@ class Logbook:
                     log.close()
         threading.excepthook = self._excepthook
 
-    def show(self, progress: float, step: int, figures: Mapping[str, float]) -> None:
+    def show(self, progress: float, step: int, metrics: Mapping[str, float]) -> None:
         """Move the progress bar."""
         self._bar.n = min(100.0, 100 * progress)
-        text = " ".join(f"{name} {value:.3g}" for name, value in list(figures.items())[:4])
+        text = " ".join(f"{name} {value:.3g}" for name, value in list(metrics.items())[:4])
         self._bar.set_postfix_str(f"step {step} {text}")
 
-    def record(self, kind: str, step: int, figures: Mapping[str, float]) -> None:
+    def record(self, kind: str, step: int, metrics: Mapping[str, float]) -> None:
         """Write down figures of one step; `kind` is `train` or `validation`."""
         if not self.writes:
             return
-        line = {"kind": kind, "step": step, "time": round(time.time(), 1), **figures}
+        line = {"kind": kind, "step": step, "time": round(time.time(), 1), **metrics}
         self._file.write(json.dumps(line) + "\n")
         self._file.flush()
         if self._board:
-            for name, value in figures.items():
+            for name, value in metrics.items():
                 self._board.add_scalar(f"{kind}/{name}", value, step)
 
     def hear(self, step: int, audio: Mapping[str, Tensor]) -> None:

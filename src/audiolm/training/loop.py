@@ -23,8 +23,8 @@ from audiolm.training.task import Task, Validation, keep_batch
 
 LOG_EVERY = 20
 """Steps between two lines of the log."""
-ALARMS_FROM = 1 / 3
-"""Progress from which a validation's alarms are said: before, nothing is learnt yet."""
+WARNINGS_FROM = 1 / 3
+"""Progress from which a validation's warnings are said: before, nothing is learnt yet."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Outcome:
     averaged: nn.Module
     step: int
     seconds: float
-    figures: dict[str, float]
+    metrics: dict[str, float]
     """Of the last validation."""
 
 
@@ -68,7 +68,7 @@ def train(task: Task, folder: Path, device: torch.device, world: World, *, quiet
             # Gradients of every network on this step's batches, one backward pass after the other.
             for optimizer in optimizers.values():
                 optimizer.zero_grad(set_to_none=True)
-            figures: dict[str, Tensor | float] = {}
+            metrics: dict[str, Tensor | float] = {}
             for part in range(config.accumulate):
                 number = state.step * config.accumulate + part
                 batch = task.batch(number, world.rank, progress)
@@ -77,9 +77,9 @@ def train(task: Task, folder: Path, device: torch.device, world: World, *, quiet
                         loss = task.loss(name, batch, progress)
                     if loss.total.requires_grad:
                         (loss.total / config.accumulate).backward()
-                    figures |= loss.figures
+                    metrics |= loss.metrics
                     if name == first:
-                        figures["loss"] = loss.total.detach()
+                        metrics["loss"] = loss.total.detach()
 
             # One update of each.
             rate = config.learning_rate_at(state.step, progress)
@@ -88,7 +88,7 @@ def train(task: Task, folder: Path, device: torch.device, world: World, *, quiet
                 norm = nn.utils.clip_grad_norm_(network.parameters(), config.clip)
                 if not math.isfinite(float(norm)):
                     _stop_for_nan(folder, state.step, name, batch, world)
-                figures[f"gradient norm {name}"] = norm
+                metrics[f"gradient norm {name}"] = norm
                 for group in optimizers[name].param_groups:
                     group["lr"] = rate
                 optimizers[name].step()
@@ -99,7 +99,7 @@ def train(task: Task, folder: Path, device: torch.device, world: World, *, quiet
             state.seconds = before + distributed.agree(time.monotonic() - begun, world, device)
             after = config.progress(state.step, state.seconds)
             if state.step % LOG_EVERY == 0 or after >= 1:
-                plain = _plain({**figures, "learning rate": rate, "seconds": state.seconds})
+                plain = _plain({**metrics, "learning rate": rate, "seconds": state.seconds})
                 book.record("train", state.step, plain)
                 book.show(after, state.step, {"loss": plain["loss"], **plain})
             if _crosses(progress, after, config.validations) and after < 1 and world.writes:
@@ -118,7 +118,7 @@ def train(task: Task, folder: Path, device: torch.device, world: World, *, quiet
         if distributed.agree(float(stop.is_set()), world, device):
             raise KeyboardInterrupt
     distributed.wait(world)
-    return Outcome(state.averaged.network, state.step, state.seconds, validation.figures)
+    return Outcome(state.averaged.network, state.step, state.seconds, validation.metrics)
 
 
 def _validate(
@@ -133,13 +133,13 @@ def _validate(
     ):
         torch.manual_seed(0)
         validation = task.validate(state.averaged.network)
-    book.record("validation", state.step, validation.figures)
+    book.record("validation", state.step, validation.metrics)
     book.hear(state.step, validation.audio)
-    summary = ", ".join(f"{name} {value:.4g}" for name, value in validation.figures.items())
+    summary = ", ".join(f"{name} {value:.4g}" for name, value in validation.metrics.items())
     book.say(f"step {state.step}: validation {summary}")
-    if progress >= ALARMS_FROM:
-        for alarm in validation.alarms:
-            book.warn(alarm)
+    if progress >= WARNINGS_FROM:
+        for warning in validation.warnings:
+            book.warn(warning)
     return validation
 
 
@@ -157,8 +157,8 @@ def _autocast(device: torch.device, precision: str) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
-def _plain(figures: Mapping[str, Tensor | float]) -> dict[str, float]:
-    return {name: float(value) for name, value in figures.items()}
+def _plain(metrics: Mapping[str, Tensor | float]) -> dict[str, float]:
+    return {name: float(value) for name, value in metrics.items()}
 
 
 def _crosses(before: float, after: float, times: int) -> bool:

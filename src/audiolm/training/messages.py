@@ -36,11 +36,11 @@ class Messages:
         if self.writes:
             tqdm.write(message, file=sys.stderr)  # above a bar, where one is shown
 
-    def report(self, name: str, figures: Mapping[str, float], alarms: Sequence[str] = ()) -> None:
+    def report(self, name: str, metrics: Mapping[str, float], warnings: Sequence[str] = ()) -> None:
         """Say what the step `name` came to, and warn of what is not as it should be."""
-        self.say(f"{name}: " + ", ".join(f"{key} {value:.4g}" for key, value in figures.items()))
-        for alarm in alarms:
-            self.warn(f"{name}: warning: {alarm}")
+        self.say(f"{name}: " + ", ".join(f"{key} {value:.4g}" for key, value in metrics.items()))
+        for warning in warnings:
+            self.warn(f"{name}: warning: {warning}")
 
     def report_skipped(self, reasons: Sequence[str], path: Path) -> None:
         """Say how many files are left out, and list them in the file `path`.

@@ -8,8 +8,8 @@ from torch import device as Device
 
 from audiolm.codec import Codec
 from audiolm.errors import TrainingError
-from audiolm.model_folder import load_part, save_part
-from audiolm.model_manifest import MANIFEST, read_manifest
+from audiolm.model_io.folder import load_part, save_part
+from audiolm.model_io.manifest import MANIFEST, read_manifest
 from audiolm.part import Dtype, Part
 from audiolm.semantic import SemanticTokenizer
 from audiolm.stages import Stage

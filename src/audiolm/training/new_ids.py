@@ -66,7 +66,7 @@ def carried_over(learnt: Stage, stage: Stage, shares: Shares) -> dict[str, Tenso
     if kind == "semantic":
         head = weights["transformer.heads"]  # (1, 1 + K_old, D), END first
         weights["transformer.heads"] = torch.cat([head[:, :1], shares @ head[:, 1:]], dim=1)
-    theirs, mine = learnt.transformer.companions, stage.transformer.companions
+    theirs, mine = learnt.transformer.aligned, stage.transformer.aligned
     if kind == "coarse" and theirs is not None and mine is not None:
         given = theirs.weight.detach()  # (1 + C * K_old, D)
         slots = given[1:].unflatten(0, (-1, learnt.config.layout.clusters))  # (C, K_old, D)
@@ -74,5 +74,5 @@ def carried_over(learnt: Stage, stage: Stage, shares: Shares) -> dict[str, Tenso
         ours[0] = given[0]
         kept = (shares @ slots).flatten(0, 1)[: len(ours) - 1]
         ours[1 : 1 + len(kept)] = kept
-        weights["transformer.companions.weight"] = ours
+        weights["transformer.aligned.weight"] = ours
     return weights

@@ -7,7 +7,7 @@ from pydantic import Field
 from torch import device as Device
 
 from audiolm.configuration import Configuration
-from audiolm.data.corpus import Corpus, open_corpus, split_held_out
+from audiolm.data.corpus import Corpus, open_corpus, split_validation
 from audiolm.errors import CorpusError
 from audiolm.training.distributed import World
 from audiolm.training.recordings import Recordings
@@ -16,7 +16,7 @@ from audiolm.training.recordings import Recordings
 class DataConfig(Configuration):
     """Which recordings are trained on, and which judge."""
 
-    held_out: float = Field(default=0.03, gt=0, lt=1)
+    validation_share: float = Field(default=0.03, gt=0, lt=1)
     """Share of the speakers (of the recordings, where speakers are unknown) kept for validation."""
     validation: str | None = None
     """A folder of recordings to validate on, in place of a held-out share."""
@@ -29,22 +29,22 @@ class Opened:
     """Both parts of a corpus, and what was wrong with its other files."""
 
     train: Recordings
-    held_out: Recordings
+    validation: Recordings
     skipped: list[str]
     """Why files are left out, each naming its file."""
 
     @property
     def both(self) -> tuple[Recordings, Recordings]:
         """What is trained on, and what judges."""
-        return self.train, self.held_out
+        return self.train, self.validation
 
     def summary(self) -> dict[str, float]:
         """Files and hours, as model.json tells them."""
         return {
             "train files": len(self.train),
             "train hours": round(self.train.hours, 3),
-            "validation files": len(self.held_out),
-            "validation hours": round(self.held_out.hours, 3),
+            "validation files": len(self.validation),
+            "validation hours": round(self.validation.hours, 3),
         }
 
 
@@ -75,19 +75,19 @@ def open_recordings(
     if config.validation:
         parts: tuple[Corpus, Corpus] = corpus, open_corpus(Path(config.validation))
     else:
-        parts = split_held_out(corpus, config.held_out, seed)
+        parts = split_validation(corpus, config.validation_share, seed)
     if not parts[1].recordings:
         raise CorpusError(
             f"{corpus.root}: has a single speaker or recording, which leaves none to judge "
             "by; add recordings, or name a folder of others with --validation"
         )
-    train, held_out = (
+    train, validation = (
         Recordings.open(part, place / name, device, world, seed, packed=config.pack, quiet=quiet)
-        for name, part in zip(("train", "held_out"), parts, strict=True)
+        for name, part in zip(("train", "validation"), parts, strict=True)
     )
     skipped = [
         reason
-        for part, opened in zip(parts, (train, held_out), strict=True)
+        for part, opened in zip(parts, (train, validation), strict=True)
         for _, reason in [*part.skipped, *opened.store.skipped]
     ]
-    return Opened(train, held_out, skipped)
+    return Opened(train, validation, skipped)

@@ -13,7 +13,7 @@ from audiolm.configuration import Configuration, override, parse
 from audiolm.errors import ConfigurationError
 from audiolm.part import Dtype
 from audiolm.semantic.w2v_bert import W2vBertConfig
-from audiolm.stages.stage import StageConfig
+from audiolm.stages.autoregressive import StageConfig
 from audiolm.training.clustering import ClusteringConfig
 from audiolm.training.codec_task import CodecTraining
 from audiolm.training.opening import DataConfig
@@ -178,7 +178,7 @@ def step_settings(preset: Preset, name: StepName) -> dict[str, Configuration]:
         "tokens": (None, training.tokens),
     }
     network, how = steps.get(name, (preset.stages.get(name), training.stages.get(name)))
-    drawn = Drawn(seed=preset.seed, data=DataConfig(held_out=preset.data.held_out))
+    drawn = Drawn(seed=preset.seed, data=DataConfig(validation_share=preset.data.validation_share))
     chosen = {"network": network, "training": how, "drawn": drawn}
     return {group: value for group, value in chosen.items() if value is not None}
 

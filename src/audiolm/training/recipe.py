@@ -68,10 +68,10 @@ def _train_model(request: Request) -> dict[str, Any]:
     workshop.recordings()  # whatever is wrong with them is said before hours of training
     if request.restart:
         _set_aside(workshop, steps)
-    figures = {name: _take(workshop, name, minutes[name]) for name in steps}
+    metrics = {name: _take(workshop, name, minutes[name]) for name in steps}
     workshop.parts.copy_stages()
     distributed.leave(workshop.world)
-    return {"model": str(request.out), "steps": figures}
+    return {"model": str(request.out), "steps": metrics}
 
 
 def _chosen_steps(request: Request) -> list[StepName]:
@@ -127,7 +127,7 @@ def _take(workshop: Workshop, name: StepName, minutes: float | None) -> dict[str
         )
     if done is not None and not _wants_more(preset, name, minutes, done):
         workshop.messages.say(f"{name}: done already ({done.seconds:.0f} s); --restart trains anew")
-        return done.figures
+        return done.metrics
     distributed.wait(world)
     if world.writes:
         folder.begin(settings, inputs)
@@ -143,11 +143,11 @@ def _take(workshop: Workshop, name: StepName, minutes: float | None) -> dict[str
         "second_clustering": workshop.second_clustering,
         "tokens": workshop.tokens,
     }.get(name, lambda place: workshop.stage(name, place))
-    figures = method(folder.path)
+    metrics = method(folder.path)
     if world.writes:
-        folder.finish(Done(inputs, figures, round(time.monotonic() - begun, 1), made_by()))
+        folder.finish(Done(inputs, metrics, round(time.monotonic() - begun, 1), made_by()))
     distributed.wait(world)
-    return figures
+    return metrics
 
 
 def _wants_more(preset: Preset, name: StepName, minutes: float | None, done: Done) -> bool:
@@ -165,4 +165,4 @@ def _wants_more(preset: Preset, name: StepName, minutes: float | None, done: Don
     if asked.steps is None and asked.minutes is None:
         return False
     # A tenth more seconds is what the clock may be out by.
-    return asked.progress(int(done.figures["steps"]), 1.1 * done.figures["seconds"]) < 1
+    return asked.progress(int(done.metrics["steps"]), 1.1 * done.metrics["seconds"]) < 1

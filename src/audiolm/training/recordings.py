@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from audiolm.data.batches import CropSampler, Draw, length_batches, resident_batch, waveform_batch
 from audiolm.data.corpus import Corpus
-from audiolm.data.other_speeds import OtherSpeeds
+from audiolm.data.speed_perturbation import OtherSpeeds
 from audiolm.data.store import Waveforms, WaveformStore, check, pack
 from audiolm.shapes import SAMPLE_RATE, Lengths, Waveform
 from audiolm.training.distributed import World
@@ -60,7 +60,7 @@ class Recordings:
             decode = pack if packed else check
             return cls(decode(corpus.recordings, folder, progress=show), device, world, seed)
 
-    def at_other_speeds(self, speeds: Sequence[float]) -> "Recordings":
+    def at_speeds(self, speeds: Sequence[float]) -> "Recordings":
         """These recordings and, after them, all of them again at each of `speeds`."""
         if not speeds:
             return self

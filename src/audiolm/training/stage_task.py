@@ -12,7 +12,7 @@ from torch import nn
 
 from audiolm.configuration import Configuration
 from audiolm.data.batches import CropSampler, Draw, token_batch
-from audiolm.data.other_speeds import as_recorded
+from audiolm.data.speed_perturbation import as_recorded
 from audiolm.data.tokens import TokenStore
 from audiolm.shapes import SAMPLE_RATE, SEMANTIC_HOP
 from audiolm.stages import Layout, Stage, StageConfig, Streams
@@ -44,7 +44,7 @@ class StageTask:
         config: StageConfig,
         training: StageTraining,
         train: TokenStore,
-        held_out: TokenStore,
+        validation: TokenStore,
         device: torch.device,
         world_size: int,
         seed: int,
@@ -53,7 +53,7 @@ class StageTask:
         self.config = config
         self.optimization = training.optimization
         self.train = train
-        self.held_out = held_out
+        self.validation = validation
         self.device = device
         self.world_size = world_size
         self.seed = seed
@@ -88,23 +88,23 @@ class StageTask:
         """Bits per token on held-out crops, beside what the frequencies of ids alone would give."""
         nats: dict[str, float] = defaultdict(float)
         tokens: dict[str, int] = defaultdict(int)
-        for draws in self._held_out_draws():
-            result = averaged(self._streams(self.held_out, draws))
+        for draws in self._validation_draws():
+            result = averaged(self._streams(self.validation, draws))
             for kind, value in result.kinds.items():
                 count = int(result.tokens) // len(result.kinds)  # every frame has all its levels
                 nats[kind] += float(value) * count
                 tokens[kind] += count
         loss = sum(nats.values()) / max(1, sum(tokens.values()))
         unigram = self.unigram_bits()
-        figures = {"loss": loss, "bits": loss / math.log(2), "unigram bits": unigram}
-        figures |= {f"bits {k}": nats[k] / max(1, tokens[k]) / math.log(2) for k in nats}
-        alarms = []
-        if figures["bits"] >= unigram:
-            alarms.append(
-                f"{figures['bits']:.2f} bits per token is no better than the unigram entropy "
+        metrics = {"loss": loss, "bits": loss / math.log(2), "unigram bits": unigram}
+        metrics |= {f"bits {k}": nats[k] / max(1, tokens[k]) / math.log(2) for k in nats}
+        warnings = []
+        if metrics["bits"] >= unigram:
+            warnings.append(
+                f"{metrics['bits']:.2f} bits per token is no better than the unigram entropy "
                 f"{unigram:.2f}: train longer, or lower the learning rate"
             )
-        return Validation(figures, alarms=alarms)
+        return Validation(metrics, warnings=warnings)
 
     def unigram_bits(self) -> float:
         """Bits per held-out token, by the frequencies of the training tokens alone.
@@ -113,7 +113,7 @@ class StageTask:
         """
         if self._unigram is None:
             bits = total = 0.0
-            seen, asked = self._frequencies(self.train), self._frequencies(self.held_out)
+            seen, asked = self._frequencies(self.train), self._frequencies(self.validation)
             for kind, counts in asked.items():
                 share = (seen[kind] + 1) / (seen[kind] + 1).sum()  # none is impossible
                 bits -= float((counts * share.log2()).sum())
@@ -143,9 +143,9 @@ class StageTask:
                 count += torch.bincount(ids, minlength=len(count))
         return counts
 
-    def _held_out_draws(self) -> list[list[Draw]]:
+    def _validation_draws(self) -> list[list[Draw]]:
         """Batches of crops that follow one another without overlap, spread over the recordings."""
-        lengths = self.held_out.lengths()
+        lengths = self.validation.lengths()
         draws = [
             (index, start)
             for index in range(len(lengths))

@@ -7,7 +7,7 @@ from torch import nn
 from audiolm.codec import Codec
 from audiolm.configuration import Configuration
 from audiolm.errors import ConfigurationError
-from audiolm.model_folder import load_part
+from audiolm.model_io.folder import load_part
 from audiolm.semantic.tokenizer import W2vBertTokenizer
 from audiolm.semantic.w2v_bert import W2vBert
 from audiolm.stages import Stage

@@ -2,7 +2,7 @@
 
 settings.json    what the step was begun with: going on with other settings or inputs is refused
 checkpoint.pt, log.jsonl, shards of tokens: whatever the step keeps to go on from
-done.json        inputs, figures, time and maker; there when the step is finished
+done.json        inputs, metrics, time and maker; there when the step is finished
 """
 
 import json
@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from audiolm.audio.files import replacing
+from audiolm.atomic import replacing
 from audiolm.configuration import Configuration
 from audiolm.errors import ConfigurationError
 
@@ -31,7 +31,7 @@ class Done:
 
     inputs: dict[str, str]
     """Fingerprints of what it stands on."""
-    figures: dict[str, float]
+    metrics: dict[str, float]
     seconds: float
     """Of the last sitting."""
     made_by: str

@@ -18,7 +18,7 @@ class Loss:
 
     total: Tensor
     """Scalar with gradient."""
-    figures: Mapping[str, Tensor | float] = field(default_factory=dict)
+    metrics: Mapping[str, Tensor | float] = field(default_factory=dict)
     """Scalars for the log."""
 
 
@@ -26,11 +26,11 @@ class Loss:
 class Validation:
     """What the averaged network does on recordings it is not trained on."""
 
-    figures: dict[str, float]
+    metrics: dict[str, float]
     """Scalars; the key `loss` is always there."""
     audio: dict[str, Tensor] = field(default_factory=dict)
     """Waveforms (T,) to hear and see in TensorBoard."""
-    alarms: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     """Signs that training is going wrong, each a sentence with a remedy."""
 
 

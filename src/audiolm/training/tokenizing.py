@@ -26,7 +26,7 @@ class TokenizingConfig(Configuration):
     """Audio in one batch; longer recordings go alone."""
     shard_size: int = Field(default=256, gt=0)
     """Recordings in one file."""
-    other_speeds: tuple[Annotated[float, Field(ge=0.5, le=2.0)], ...] = ()
+    speed_perturbation: tuple[Annotated[float, Field(ge=0.5, le=2.0)], ...] = ()
     """What is trained on is tokenized again at each of these speeds (1.1: a tenth faster and
     higher), as recordings of other voices; what judges is not."""
 

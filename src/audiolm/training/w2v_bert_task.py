@@ -42,9 +42,9 @@ class W2vBertTask:
         config: the network.
         training: how it is trained.
         train: recordings to learn from.
-        held_out: recordings to judge by.
+        validation: recordings to judge by.
         seed: of the crops and of their perturbation.
-        targets: in a second round, the first round's semantic ids of `train` and of `held_out`,
+        targets: in a second round, the first round's semantic ids of `train` and of `validation`,
             which masked prediction is to name (HuBERT; Hsu et al., 2021).
     """
 
@@ -53,7 +53,7 @@ class W2vBertTask:
         config: W2vBertConfig,
         training: W2vBertTraining,
         train: Recordings,
-        held_out: Recordings,
+        validation: Recordings,
         seed: int,
         targets: tuple[TokenStore, TokenStore] | None = None,
     ) -> None:
@@ -61,7 +61,7 @@ class W2vBertTask:
         self.optimization = training.optimization
         self.training = training
         self.train = train
-        self.held_out = held_out
+        self.validation = validation
         self.seed = seed
         self.augment = Augment(training.augment) if training.augment else None
         self.targets = targets[0] if targets else None
@@ -108,25 +108,25 @@ class W2vBertTask:
         """The losses on clean held-out crops, with masks drawn alike each time."""
         targets = None
         if self.held_out_targets is None:
-            waveform, lengths = self.held_out.fixed_batch(self.training.crop_seconds, VALIDATED)
+            waveform, lengths = self.validation.fixed_batch(self.training.crop_seconds, VALIDATED)
         else:
             whole = self.held_out_targets.lengths()
-            chosen = self.held_out.spread(VALIDATED)
+            chosen = self.validation.spread(VALIDATED)
             draws = [(i, max(0, int(whole[i]) - self.steps) // 2) for i in chosen]
             waveform, lengths, targets = self._with_targets(
-                self.held_out, self.held_out_targets, draws
+                self.validation, self.held_out_targets, draws
             )
         result: W2vBertLoss = averaged(waveform, None, lengths, progress=1.0, targets=targets)
-        figures = {name: float(value) for name, value in _scalars(result).items()}
-        alarms = []
+        metrics = {name: float(value) for name, value in _scalars(result).items()}
+        warnings = []
         assert isinstance(averaged, W2vBert)
         entries = averaged.config.quantizer.entries
-        if targets is None and figures["perplexity"] < max(1.5, 0.02 * entries):
-            alarms.append(
+        if targets is None and metrics["perplexity"] < max(1.5, 0.02 * entries):
+            warnings.append(
                 f"the quantizer uses few of its {entries} entries (perplexity "
-                f"{figures['perplexity']:.0f}): raise w2v_bert.diversity_weight"
+                f"{metrics['perplexity']:.0f}): raise w2v_bert.diversity_weight"
             )
-        return Validation({"loss": float(result.loss)} | figures, alarms=alarms)
+        return Validation({"loss": float(result.loss)} | metrics, warnings=warnings)
 
     def export(self, averaged: nn.Module) -> None:
         """Nothing yet: the tokenizer is cut from this network once its layer is clustered."""

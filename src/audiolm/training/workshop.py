@@ -12,8 +12,8 @@ from torch import Tensor
 
 from audiolm.data.tokens import TokenStore
 from audiolm.errors import ConfigurationError, TrainingError
-from audiolm.model_folder import load_part, save_part
-from audiolm.model_manifest import MANIFEST, read_manifest
+from audiolm.model_io.folder import load_part, save_part
+from audiolm.model_io.manifest import MANIFEST, read_manifest
 from audiolm.part import fingerprint
 from audiolm.semantic import SemanticTokenizer
 from audiolm.semantic.tokenizer import W2vBertTokenizer
@@ -94,7 +94,7 @@ class Workshop:
     def codec(self, folder: Path) -> dict[str, float]:
         """Recordings → codec."""
         training = self.preset.training.codec
-        train_on, judge_on = self.recordings()
+        train_on, validate_on = self.recordings()
         if training.decoder_only and not (_resumes(folder) or self.parts.to_start_from("codec")):
             raise ConfigurationError(
                 "training.codec.decoder_only: needs a codec to go on from; give --from MODEL"
@@ -103,7 +103,7 @@ class Workshop:
             self.preset.codec,
             self._within_budget("codec", training),
             train_on,
-            judge_on,
+            validate_on,
         )
         self._start(task, folder)
         return self._train(task, folder)
@@ -111,12 +111,12 @@ class Workshop:
     def w2v_bert(self, folder: Path) -> dict[str, float]:
         """Recordings → the network under the semantic tokens."""
         training = self.preset.training.w2v_bert
-        train_on, judge_on = self.recordings()
+        train_on, validate_on = self.recordings()
         task = W2vBertTask(
             self.preset.w2v_bert,
             self._within_budget("w2v_bert", training),
             train_on,
-            judge_on,
+            validate_on,
             self.preset.seed,
         )
         self._start(task, folder)
@@ -129,7 +129,7 @@ class Workshop:
         second = StepFolder(self.folder / "second_clustering").done()
         if second is None or "second_clustering" not in self.preset.recipe:
             self.parts.keep("semantic", result.tokenizer, self.preset.storage)
-        return result.figures
+        return result.metrics
 
     def second_round(self, folder: Path) -> dict[str, float]:
         """Recordings, first tokenizer → the network again, with that one's ids as targets."""
@@ -137,7 +137,7 @@ class Workshop:
         assert config is not None
         first = self._first_tokenizer().to(self.device)
         targets = []
-        for name, recordings in zip(("train", "held_out"), self.recordings(), strict=True):
+        for name, recordings in zip(("train", "validation"), self.recordings(), strict=True):
             place, settings = folder / "targets" / name, self.preset.training.tokens
             with self.messages.bar(f"targets {name}") as bar:
                 # Where all are there, this makes sure that they are of these recordings.
@@ -159,7 +159,7 @@ class Workshop:
         assert second is not None
         result = self._cluster("second_round", second, config, folder)
         self.parts.keep("semantic", result.tokenizer, self.preset.storage)
-        return result.figures
+        return result.metrics
 
     def _cluster(
         self, trained_by: StepName, network: W2vBertConfig, config: ClusteringConfig, folder: Path
@@ -179,7 +179,7 @@ class Workshop:
             )
         if self.world.writes:
             save_part(folder, "semantic", result.tokenizer, dtype=self.preset.storage)
-        self.messages.report(folder.name, result.figures, result.alarms)
+        self.messages.report(folder.name, result.metrics, result.warnings)
         return result
 
     def _first_tokenizer(self) -> W2vBertTokenizer:
@@ -202,10 +202,10 @@ class Workshop:
         """Recordings, codec, tokenizer → tokens on disk; no codes where no stage is to read any."""
         codec = self.parts.codec().to(self.device) if self._wants_codes() else None
         tokenizer = self.parts.tokenizer().to(self.device)
-        figures: dict[str, float] = {}
-        train_on, judge_on = self.recordings()
-        train_on = train_on.at_other_speeds(self.preset.training.tokens.other_speeds)
-        for name, recordings in (("train", train_on), ("held_out", judge_on)):
+        metrics: dict[str, float] = {}
+        train_on, validate_on = self.recordings()
+        train_on = train_on.at_speeds(self.preset.training.tokens.speed_perturbation)
+        for name, recordings in (("train", train_on), ("validation", validate_on)):
             with self.messages.bar(f"tokens {name}") as bar:
                 store = tokenize_corpus(
                     codec,
@@ -216,20 +216,20 @@ class Workshop:
                     self.world,
                     bar,
                 )
-            figures |= {
+            metrics |= {
                 f"{name} {key}": value
                 for key, value in store.statistics.items()
                 if isinstance(value, int | float)
             }
-        self.messages.report("tokens", figures)
-        return figures
+        self.messages.report("tokens", metrics)
+        return metrics
 
     def stage(self, name: StepName, folder: Path) -> dict[str, float]:
         """Tokens → one stage."""
         prints = self.inputs(name)
         if StepFolder(self.folder / "tokens").done() is None:
             raise TrainingError(f"{self.folder / 'tokens'}: not finished; give --only tokens first")
-        stores = [TokenStore(self.folder / "tokens" / part) for part in ("train", "held_out")]
+        stores = [TokenStore(self.folder / "tokens" / part) for part in ("train", "validation")]
         for store in stores:
             store.require(prints.get("codec", ""), prints.get("semantic", ""))
         config = self.preset.stages[name]
@@ -337,7 +337,7 @@ class Workshop:
         part = task.export(outcome.averaged)
         if part is not None:
             self.parts.keep(_part_made_by(task.name), part, self.preset.storage)
-        return outcome.figures | {"steps": outcome.step, "seconds": outcome.seconds}
+        return outcome.metrics | {"steps": outcome.step, "seconds": outcome.seconds}
 
     def _about(self) -> dict[str, Any]:
         """What model.json says beside the parts."""

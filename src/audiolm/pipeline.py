@@ -12,7 +12,7 @@ import torch
 from audiolm.errors import ModelFolderError
 from audiolm.shapes import CODEC_HOP, SAMPLE_RATE, Codes, SemanticIds
 from audiolm.stages import Sampling, Stage, Streams, stretch
-from audiolm.stages.layout import BLANK
+from audiolm.stages.layout import MASK
 
 DEFAULT_SAMPLING: Mapping[str, Sampling] = {
     "semantic": Sampling(temperature=0.6),
@@ -27,7 +27,7 @@ Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
-class Generation:
+class Pipeline:
     """The stages of a model, and how this run draws from them."""
 
     stages: Mapping[str, Stage]
@@ -77,7 +77,7 @@ class Generation:
         if "fine" not in self.stages or (self.levels is not None and self.levels <= Q1):
             return coarse[:, : self.levels]
         config = self.stages["fine"].config
-        codes = coarse.new_full((B, config.layout.levels, F), BLANK)  # (B, Q, F)
+        codes = coarse.new_full((B, config.layout.levels, F), MASK)  # (B, Q, F)
         codes[:, :Q1] = coarse
         codes[:, Q1:, : known.shape[2]] = known[:, Q1 : config.layout.levels]
         # The stage works in chunks, side by side: about as many positions as one chunk has.

@@ -3,7 +3,7 @@ import torch
 
 from audiolm.errors import AudioLMError
 from audiolm.stages import Sampling, Streams, remove_repeats
-from audiolm.stages.layout import BLANK, END
+from audiolm.stages.layout import END, MASK
 from stages.tiny_stages import KINDS, random_streams, tiny
 
 GREEDY = Sampling(temperature=0.0)
@@ -16,11 +16,11 @@ def generate(stage, prefix, steps=0, sampling=GREEDY, seed=0, **more):
 
 
 def likeliest_next(stage, streams):
-    """The likeliest id at the first blank of one row, from the whole sequence, without a cache."""
+    """The likeliest id at the first mask of one row, from the whole sequence, without a cache."""
     flat = stage.layout.flatten(streams)
-    place = int((flat.ids[0] == BLANK).nonzero()[0]) - 1
+    place = int((flat.ids[0] == MASK).nonzero()[0]) - 1
     kind = int(flat.kinds[0, place])
-    hidden = stage.transformer(flat.ids[:, : place + 1], flat.companions[:, : place + 1])[0, -1]
+    hidden = stage.transformer(flat.ids[:, : place + 1], flat.aligned[:, : place + 1])[0, -1]
     logits = stage.transformer.heads[kind - stage.layout.kinds.start] @ hidden
     return flat.ids[0, place], logits
 
@@ -29,7 +29,7 @@ def likeliest_next(stage, streams):
 def plain_codes(stage, semantic, codes, steps, context):
     """`continue_codes` for one row, greedily, token by token, windows as documented."""
     start, prompt = 0, codes.shape[2]
-    codes = torch.cat([codes, torch.full((1, codes.shape[1], steps), BLANK)], 2)
+    codes = torch.cat([codes, torch.full((1, codes.shape[1], steps), MASK)], 2)
     stop = min(context, codes.shape[2])
     for frame in range(prompt, codes.shape[2]):
         if frame - start >= context:
@@ -84,8 +84,8 @@ def test_semantic_ids_equal_a_plain_loop(remove, prompt):
     for step in range(25):
         if window.shape[1] == 10:
             window = window[:, -5:]
-        blank = torch.full((1, 1), BLANK)
-        previous, logits = likeliest_next(stage, Streams(torch.cat([window, blank], 1)))
+        mask = torch.full((1, 1), MASK)
+        previous, logits = likeliest_next(stage, Streams(torch.cat([window, mask], 1)))
         logits[0] = -torch.inf  # END
         if remove and previous > END:
             logits[previous - END] = -torch.inf
@@ -154,12 +154,12 @@ def test_fine_chunks_stand_alone_and_known_codes_are_kept(conditioning):
 def test_fine_codes_equal_a_plain_loop(conditioning):
     stage = tiny("fine", conditioning)
     codes = random_streams(1, 7).codes
-    codes[:, 2:] = BLANK
-    codes[0, 3, 2] = 1  # known, among blanks
+    codes[:, 2:] = MASK
+    codes[0, 3, 2] = 1  # known, among masks
     plain = codes.clone()
     for frame in range(7):
         for level in (2, 3):
-            if plain[0, level, frame] == BLANK:
+            if plain[0, level, frame] == MASK:
                 plain[0, level, frame] = likeliest_next(stage, Streams(codes=plain))[1].argmax()
     assert torch.equal(generate(stage, Streams(codes=codes.clamp(min=-1))).codes, plain)
 

@@ -1,8 +1,8 @@
-"""Generation: blanks in the streams become drawn ids, window by window.
+"""Decoding: masks in the streams become drawn ids, window by window.
 
-What is to be generated is written into the streams as `BLANK` and flattened like everything else,
-so the layout says for each blank which kind of token comes there and what conditions it. `fill`
-then goes through the blanks from left to right. The three functions below it cut a stream that may
+What is to be generated is written into the streams as `MASK` and flattened like everything else,
+so the layout says for each mask which kind of token comes there and what conditions it. `fill`
+then goes through the masks from left to right. The three functions below it cut a stream that may
 be of any length into windows no longer than the stage was trained on:
 
     semantic, codes   when the window is full, its older half is dropped and the rest is flattened
@@ -19,7 +19,7 @@ import torch.nn.functional as F
 
 from audiolm.shapes import FRAMES_PER_STEP, Codes, FlatIds, SemanticIds
 from audiolm.stages.cache import CachedDecoder
-from audiolm.stages.layout import BLANK, END, FIRST_SEMANTIC, PAD, SEMANTIC, Flat, Streams
+from audiolm.stages.layout import END, FIRST_SEMANTIC, MASK, PAD, SEMANTIC, Flat, Streams
 from audiolm.stages.sampling import Sampling, draw
 from audiolm.stages.transformer import Transformer
 
@@ -29,7 +29,7 @@ CHUNKS_AT_ONCE = 16
 
 @dataclass(frozen=True)
 class Drawing:
-    """How blanks are filled."""
+    """How masks are filled."""
 
     sampling: Sampling
     generator: torch.Generator
@@ -44,39 +44,39 @@ class Drawing:
 
 
 def fill(transformer: Transformer, flat: Flat, drawing: Drawing) -> FlatIds:
-    """The ids (B, L) with blanks drawn; known ids among and after the blanks are kept.
+    """The ids (B, L) with masks drawn; known ids among and after the masks are kept.
 
     Blanks stay where every row has drawn END before.
     """
     layout, batch, length = transformer.layout, *flat.ids.shape
-    blank, lengths = flat.ids == BLANK, (flat.ids != PAD).sum(1)
-    known = torch.where(blank.any(1), blank.byte().argmax(1), lengths)  # (B,) ids before a blank
+    mask, lengths = flat.ids == MASK, (flat.ids != PAD).sum(1)
+    known = torch.where(mask.any(1), mask.byte().argmax(1), lengths)  # (B,) ids before a mask
     column = torch.arange(length, device=flat.ids.device)
     # Step back to where the frame begins, so that all rows draw the same level at the same time.
     predicted_before = (flat.predicted & (column < known[:, None] - 1)).sum(1)
     known = known - predicted_before % len(layout.kinds)
     beginnings = flat.ids.masked_fill(column >= known[:, None], PAD)[:, : int(known.max())]
 
-    # Rows differ in where their blanks begin: step t fills position known + t of each row.
+    # Rows differ in where their masks begin: step t fills position known + t of each row.
     position = known[:, None] + column[: int((lengths - known).max())]  # (B, steps)
     inside = position < lengths[:, None]
     position = position.clamp(max=length - 1)
-    wanted = flat.ids.gather(1, position).masked_fill(~inside, BLANK)
+    wanted = flat.ids.gather(1, position).masked_fill(~inside, MASK)
     kinds = flat.kinds.gather(1, position - 1).masked_fill(~inside, -1).amax(0).tolist()
-    beside = (position - 1)[..., None].expand(-1, -1, flat.companions.shape[2])
-    companions = flat.companions.gather(1, beside)  # (B, steps, C)
+    beside = (position - 1)[..., None].expand(-1, -1, flat.aligned.shape[2])
+    aligned = flat.aligned.gather(1, beside)  # (B, steps, C)
     some_known = bool((wanted >= 0).any())
     no_repeats = layout.config.kind == "semantic" and layout.config.remove_repeats
 
     capacity = beginnings.shape[1] + len(kinds)
     decoder = CachedDecoder(transformer, batch, capacity, drawing.weights)
-    hidden = decoder.prefill(beginnings, flat.companions[:, : beginnings.shape[1]])
+    hidden = decoder.prefill(beginnings, flat.aligned[:, : beginnings.shape[1]])
     previous = flat.ids.gather(1, known[:, None] - 1).squeeze(1)  # (B,)
-    drawn = torch.full_like(wanted, BLANK)
+    drawn = torch.full_like(wanted, MASK)
     ended = torch.zeros_like(known, dtype=torch.bool)
     for step, kind in enumerate(kinds):
         if step:
-            hidden = decoder.step(previous, companions[:, step])
+            hidden = decoder.step(previous, aligned[:, step])
         allowed = layout.allowed(kind, end=drawing.until_end)
         logits = transformer.logits(hidden, kind)[:, allowed.start - layout.first_id(kind) :]
         repeat = previous - allowed.start if no_repeats else None
@@ -114,8 +114,8 @@ def continue_semantic(
             history, tokens = history[:, start:], tokens[start:]
         used = int(tokens[0]) if len(tokens) else 0
         room = min(context - used, steps - new.shape[1])
-        flat = layout.flatten(Streams(F.pad(history, (0, room), value=BLANK)))
-        ids = fill(transformer, flat, drawing)[flat.ids == BLANK].view(-1, room)  # (B, room)
+        flat = layout.flatten(Streams(F.pad(history, (0, room), value=MASK)))
+        ids = fill(transformer, flat, drawing)[flat.ids == MASK].view(-1, room)  # (B, room)
         over = ended[:, None] | ((ids == END).cumsum(1) > 0)
         fresh = ids - FIRST_SEMANTIC
         new = torch.cat([new, fresh.masked_fill(over, PAD)], dim=1)
@@ -138,7 +138,7 @@ def continue_codes(
     The result holds prompt and new frames. `semantic` covers them all (acoustic_only: is unused).
     """
     layout, known, start = transformer.layout, codes.shape[2], 0
-    codes = F.pad(codes, (0, steps), value=BLANK)
+    codes = F.pad(codes, (0, steps), value=MASK)
     # Without a prefix, the ids shown ahead of time need not end where the window ends.
     ahead = 0 if layout.has_prefix else layout.config.look_ahead
     while known < codes.shape[2]:
@@ -157,12 +157,12 @@ def continue_codes(
 
 
 def fill_fine(transformer: Transformer, codes: Codes, context: int, drawing: Drawing) -> Streams:
-    """Codes (B, Q, F) with `BLANK` at unknown fine ids, all filled; `context` frames to a chunk."""
+    """Codes (B, Q, F) with `MASK` at unknown fine ids, all filled; `context` frames to a chunk."""
     batch, levels, frames = codes.shape
     padded = F.pad(codes, (0, -frames % context), value=PAD)
     chunks = padded.view(batch, levels, -1, context).transpose(1, 2)  # (B, n, Q, context)
     chunks = chunks.reshape(-1, levels, context)
-    unknown = (chunks == BLANK).any(2).any(1).nonzero().squeeze(1)
+    unknown = (chunks == MASK).any(2).any(1).nonzero().squeeze(1)
     for first in range(0, len(unknown), CHUNKS_AT_ONCE):
         some = unknown[first : first + CHUNKS_AT_ONCE]
         present = int((chunks[some, 0] != PAD).sum(1).max())
@@ -170,6 +170,6 @@ def fill_fine(transformer: Transformer, codes: Codes, context: int, drawing: Dra
         flat = transformer.layout.flatten(Streams(codes=part))
         filled = transformer.layout.unflatten(fill(transformer, flat, drawing)).codes
         assert filled is not None
-        chunks[some, :, :present] = torch.where(part == BLANK, filled, part)
+        chunks[some, :, :present] = torch.where(part == MASK, filled, part)
     rows = chunks.view(batch, -1, levels, context).transpose(1, 2).flatten(2)
     return Streams(codes=rows[..., :frames])

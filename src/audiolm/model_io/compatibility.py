@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+from torch import Tensor
+
 from audiolm.codec.contract import Codec
 from audiolm.errors import ModelFolderError
 from audiolm.semantic.contract import SemanticTokenizer
@@ -58,3 +60,12 @@ def check_parts(
                     f"stage {kind} makes {made} coarse levels, "
                     f"but stage fine goes on from {split}; train both with one coarse_levels"
                 )
+
+
+_RENAMED = {"transformer.companions.weight": "transformer.aligned.weight"}
+"""Weights that earlier versions of the package called otherwise."""
+
+
+def renamed(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights under the names that this version gives them; shapes and values as they are."""
+    return {_RENAMED.get(name, name): tensor for name, tensor in weights.items()}

@@ -18,8 +18,8 @@ def plain_log_likelihoods(stage, streams, row):
             if kind < 0:
                 continue
             until = slice(place + 1)
-            ids, companions = flat.ids[row : row + 1, until], flat.companions[row : row + 1, until]
-            hidden = stage.transformer(ids, companions)[0, -1]
+            ids, aligned = flat.ids[row : row + 1, until], flat.aligned[row : row + 1, until]
+            hidden = stage.transformer(ids, aligned)[0, -1]
             logits = stage.transformer.heads[kind - stage.layout.kinds.start] @ hidden
             entry = int(flat.targets[row, place]) - stage.layout.first_id(kind)
             log_p = logits[entry] - logits.exp().sum().log()

@@ -1,6 +1,6 @@
 """model.json: what a model folder says of itself, and which parts belong together.
 
-The parts themselves lie beside it, and are read by `audiolm.model_folder`. Nothing here needs a
+The parts themselves lie beside it, and are read by `audiolm.model_io.folder`. Nothing here needs a
 network or its weights.
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import Field
 
 from audiolm._version import __version__
-from audiolm.audio.files import replacing
+from audiolm.atomic import replacing
 from audiolm.configuration import Configuration, parse
 from audiolm.errors import AudioLMError, ModelFolderError
 from audiolm.shapes import SAMPLE_RATE

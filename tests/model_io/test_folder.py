@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from audiolm.errors import ConfigurationError, ModelFolderError
-from audiolm.model_folder import count_parameters, load_part, save_part, save_parts
-from audiolm.model_manifest import FORMAT_VERSION, ModelInfo, read_manifest
+from audiolm.model_io.folder import count_parameters, load_part, save_part, save_parts
+from audiolm.model_io.manifest import FORMAT_VERSION, ModelInfo, read_manifest
 from audiolm.stages import LayoutConfig, Stage, StageConfig, TransformerConfig
 from tiny import noise, tiny_model
 

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audiolm.codec import QuantizerConfig, SoundStreamConfig, SpectralConfig, build_codec
-from audiolm.codec.streaming import Memory
+from audiolm.codec.causal import Memory
 from audiolm.errors import AudioError
 
 QUANTIZER = QuantizerConfig(levels=3, codebook_size=16)

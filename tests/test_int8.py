@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audiolm.eight_bit import LEAST_ROW, from_eight_bits, is_matrix, to_eight_bits
+from audiolm.int8 import LEAST_ROW, from_int8, is_matrix, to_int8
 
 
 def matrix(seed: int, *shape: int, scale: float = 1.0) -> torch.Tensor:
@@ -17,7 +17,7 @@ def matrix(seed: int, *shape: int, scale: float = 1.0) -> torch.Tensor:
 def test_integers_and_scales_agree_with_plain_arithmetic(shape) -> None:
     """The oracle: row by row in double precision."""
     weight = matrix(0, *shape)
-    integers, scales = to_eight_bits(weight)
+    integers, scales = to_int8(weight)
     assert integers.dtype == torch.int8 and integers.shape == weight.shape
     row = shape[-1] if shape[-1] >= LEAST_ROW else int(np.prod(shape[1:]))
     rows = weight.numpy().astype(np.float64).reshape(-1, row)
@@ -27,21 +27,21 @@ def test_integers_and_scales_agree_with_plain_arithmetic(shape) -> None:
     ):
         assert scale == pytest.approx(np.abs(plain).max() / 127, rel=2**-12)
         assert np.array_equal(found, np.clip(np.round(plain / scale), -127, 127))
-    restored = from_eight_bits(integers, scales).numpy().reshape(-1, row)
+    restored = from_int8(integers, scales).numpy().reshape(-1, row)
     assert np.abs(restored - rows).max() <= 0.5001 * scales.max()
 
 
 @given(st.integers(0, 10_000), st.floats(-40, 30))
 def test_what_was_rounded_once_is_found_again_bit_for_bit(seed, exponent) -> None:
     weight = matrix(seed, 4, 64, scale=2.0**exponent)
-    once = from_eight_bits(*to_eight_bits(weight))
-    assert torch.equal(from_eight_bits(*to_eight_bits(once)), once)
+    once = from_int8(*to_int8(weight))
+    assert torch.equal(from_int8(*to_int8(once)), once)
 
 
 def test_a_row_of_zeros_stays_zero() -> None:
     weight = matrix(0, 2, 64)
     weight[1] = 0
-    restored = from_eight_bits(*to_eight_bits(weight))
+    restored = from_int8(*to_int8(weight))
     assert restored[1].eq(0).all() and restored.isfinite().all()
 
 

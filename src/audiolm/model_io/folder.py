@@ -17,12 +17,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from audiolm.audio.files import replacing
+from audiolm.atomic import replacing
 from audiolm.codec import CodecConfig, build_codec
 from audiolm.configuration import Configuration, parse
-from audiolm.eight_bit import from_eight_bits, is_matrix, to_eight_bits
 from audiolm.errors import AudioLMError, ModelFolderError
-from audiolm.model_manifest import MANIFEST, Manifest, PartEntry, read_manifest, write_manifest
+from audiolm.int8 import from_int8, is_matrix, to_int8
+from audiolm.model_io.compatibility import renamed
+from audiolm.model_io.manifest import MANIFEST, Manifest, PartEntry, read_manifest, write_manifest
 from audiolm.part import Dtype, Part, element_type, fingerprint
 from audiolm.semantic import SemanticConfig, build_tokenizer
 from audiolm.stages import Stage, StageConfig
@@ -59,7 +60,7 @@ def load_part(folder: str | Path, name: str, device: torch.device | str = "cpu")
     try:
         with torch.random.fork_rng(devices=[]):
             part = _build(name, entry, f"{folder / MANIFEST}: parts.{name}.config")
-        part.load_state_dict(weights, assign=True)
+        part.load_state_dict(renamed(weights), assign=True)
     except (AudioLMError, RuntimeError) as error:
         raise ModelFolderError(
             f"{folder / entry.file}: does not fit the configuration of {name} in {MANIFEST} "
@@ -216,7 +217,7 @@ def _restored(stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if key.endswith(_SCALES):
             continue
         if key + _SCALES in stored:
-            tensor = from_eight_bits(tensor, stored[key + _SCALES])
+            tensor = from_int8(tensor, stored[key + _SCALES])
         weights[key] = tensor.float() if tensor.is_floating_point() else tensor
     return weights
 
@@ -284,9 +285,9 @@ def _stored(name: str, part: Part, dtype: Dtype) -> dict[str, Tensor]:
                 "save with dtype='float32', or look at the training"
             )
         if is_matrix(tensor):
-            integers, scales = to_eight_bits(tensor)
+            integers, scales = to_int8(tensor)
             rounds = dtype == "int8" and key in parameters
-            if rounds or torch.equal(from_eight_bits(integers, scales), tensor):
+            if rounds or torch.equal(from_int8(integers, scales), tensor):
                 weights[key], weights[key + _SCALES] = integers, scales
                 continue
         exact = torch.equal(half.float(), tensor)

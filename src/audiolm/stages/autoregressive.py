@@ -19,8 +19,8 @@ from audiolm.errors import AudioLMError
 from audiolm.part import Part
 from audiolm.shapes import FRAMES_PER_STEP, SAMPLE_RATE, SEMANTIC_HOP, FlatMask
 from audiolm.stages.cache import quick_weights
-from audiolm.stages.generation import Drawing, continue_codes, continue_semantic, fill_fine
-from audiolm.stages.layout import BLANK, SEMANTIC, Flat, Layout, LayoutConfig, Streams
+from audiolm.stages.decoding import Drawing, continue_codes, continue_semantic, fill_fine
+from audiolm.stages.layout import MASK, SEMANTIC, Flat, Layout, LayoutConfig, Streams
 from audiolm.stages.sampling import Sampling
 from audiolm.stages.transformer import Transformer, TransformerConfig
 
@@ -198,7 +198,7 @@ class Stage(Part):
         if not bool(flat.predicted.any()):
             return
         # The last column predicts nothing, so it need not be read.
-        hidden = self.transformer(flat.ids[:, :-1], flat.companions[:, :-1])  # (B, L - 1, D)
+        hidden = self.transformer(flat.ids[:, :-1], flat.aligned[:, :-1])  # (B, L - 1, D)
         hidden = F.pad(hidden, (0, 0, 0, 1)).flatten(0, 1)
         kinds, targets = flat.kinds.flatten(), flat.targets.flatten()
         for kind in self.layout.kinds:
@@ -224,8 +224,8 @@ class Stage(Part):
         if codes.shape[1] < min(levels, layout.coarse_levels):
             raise AudioLMError(f"{self._name}: give codes of {layout.coarse_levels} levels")
         if layout.kind == "fine":
-            blanks = F.pad(codes, (0, 0, 0, levels - codes.shape[1]), value=BLANK)
-            codes = torch.where(blanks < 0, BLANK, blanks)
+            masks = F.pad(codes, (0, 0, 0, levels - codes.shape[1]), value=MASK)
+            codes = torch.where(masks < 0, MASK, masks)
         needed = -(-(codes.shape[2] + steps) // FRAMES_PER_STEP)
         if layout.kind == "coarse" and semantic.shape[1] < needed:
             raise AudioLMError(

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from audiolm.errors import ModelFolderError
-from audiolm.model_manifest import (
+from audiolm.model_io.manifest import (
     Manifest,
     ModelInfo,
     PartEntry,

@@ -18,7 +18,7 @@ def is_matrix(weight: Tensor) -> bool:
     return weight.is_floating_point() and weight.ndim > 1 and _rows(weight).shape[1] >= LEAST_ROW
 
 
-def to_eight_bits(weight: Tensor) -> tuple[Tensor, Tensor]:
+def to_int8(weight: Tensor) -> tuple[Tensor, Tensor]:
     """The nearest integers (int8, of the weight's shape) and the scale of each row (n,) float32."""
     rows = _rows(weight.detach().float())  # (n, row)
     fraction, exponent = torch.frexp(rows.abs().amax(dim=1) / _LARGEST)
@@ -29,8 +29,8 @@ def to_eight_bits(weight: Tensor) -> tuple[Tensor, Tensor]:
     return integers.to(torch.int8).view(weight.shape), scales
 
 
-def from_eight_bits(integers: Tensor, scales: Tensor) -> Tensor:
-    """The float32 weight that `to_eight_bits` took apart."""
+def from_int8(integers: Tensor, scales: Tensor) -> Tensor:
+    """The float32 weight that `to_int8` took apart."""
     rows = _rows(integers).float() * scales[:, None]
     return rows.view(integers.shape)
 

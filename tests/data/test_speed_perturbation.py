@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from audiolm.data.corpus import Recording
-from audiolm.data.other_speeds import OtherSpeeds, as_recorded
+from audiolm.data.speed_perturbation import OtherSpeeds, as_recorded
 from audiolm.shapes import SAMPLE_RATE
 
 

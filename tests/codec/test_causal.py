@@ -13,12 +13,25 @@ CONFIGS = {
     "spectral": SpectralConfig(
         width=16, encoder_blocks=2, decoder_blocks=2, refine_width=8, dim=8, quantizer=QUANTIZER
     ),
+    "harmonic": SpectralConfig(
+        width=16,
+        encoder_blocks=2,
+        decoder_blocks=2,
+        refine_width=8,
+        dim=8,
+        quantizer=QUANTIZER,
+        harmonic=True,
+    ),
 }
 
 
 def codec(kind):
     torch.manual_seed(0)
-    return build_codec(CONFIGS[kind]).eval()
+    model = build_codec(CONFIGS[kind]).eval()
+    if kind == "harmonic":  # voices that come and go, and pulses that are listened to
+        torch.nn.init.normal_(model.pitch_head.out.weight, std=0.1)
+        torch.nn.init.normal_(model.read_pulses.weight, std=0.02)
+    return model
 
 
 def waveform(rows, samples, seed=1):
@@ -126,3 +139,24 @@ def test_memory_puts_the_past_before_the_present_of_each_layer():
     assert memory.extend(other, x[:, 4:5], 1, dim=1).tolist() == [[0, 5]]
     assert memory.extend(layer, x[:, 4:5], 2, dim=1).tolist() == [[3, 4, 5]]
     assert memory.extend(layer, x[:, 5:], 0, dim=1).tolist() == [[6]]
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    steps=st.integers(1, 40),
+    restarts=st.lists(st.booleans(), min_size=40, max_size=40),
+    size=st.integers(1, 40),
+)
+def test_sums_begin_anew_at_a_restart_and_go_on_from_chunk_to_chunk(steps, restarts, size):
+    layer = torch.nn.Identity()
+    x = torch.rand(1, steps, generator=torch.Generator().manual_seed(0), dtype=torch.double)
+    restart = torch.tensor([restarts[:steps]])
+    expected, total = [], 0.0
+    for i in range(steps):
+        total = 0.0 if restart[0, i] or i == 0 else total + float(x[0, i])
+        expected.append(total)
+    memory, made = Memory(), []
+    for at in range(0, steps, size):
+        made.append(memory.accumulate(layer, x[:, at : at + size], restart[:, at : at + size]))
+    difference = torch.cat(made, 1)[0] - torch.tensor(expected, dtype=torch.double)
+    assert float((difference - difference.round()).abs().max()) < 1e-9  # they count modulo 1

@@ -26,6 +26,7 @@ class Memory:
 
     def __init__(self) -> None:
         self._tails: dict[nn.Module, Tensor] = {}
+        self._sums: dict[nn.Module, Tensor] = {}
 
     def extend(self, layer: nn.Module, x: Tensor, context: int, dim: int) -> Tensor:
         """Put the `context` inputs that came before `x` in front of it (at first zeros).
@@ -48,6 +49,23 @@ class Memory:
         # A copy: a view would keep the whole chunk, and its gradients, alive.
         self._tails[layer] = extended.detach().narrow(dim, start, context).clone()
         return extended
+
+    def accumulate(self, layer: nn.Module, x: Tensor, restart: Tensor) -> Tensor:
+        """The sums (B, n) of `x` (B, n) since the last `restart` (B, n, bool), where x counts as 0.
+
+        The first of all counts as a restart. Sums are carried modulo 1: these are phases in cycles.
+        """
+        start = self._sums.get(layer)
+        if start is None:
+            start = x.new_zeros(len(x), 1)
+            restart = torch.cat([torch.ones_like(restart[:, :1]), restart[:, 1:]], dim=1)
+        sums = start + x.cumsum(1)
+        # What the sum was at the last restart, 0 before the first of this chunk.
+        place = torch.arange(1, x.shape[1] + 1, device=x.device) * restart  # 0 where there is none
+        last = place.cummax(1).values
+        sums = sums - F.pad(sums, (1, 0)).gather(1, last)
+        self._sums[layer] = sums[:, -1:] % 1
+        return sums
 
 
 @dataclass(frozen=True)
@@ -72,6 +90,8 @@ class CausalCodec(Codec):
 
     encoder_modules: ClassVar[tuple[str, ...]]
     """The modules that `analyse` uses and `synthesise` does not."""
+    decoder_settings: ClassVar[tuple[str, ...]] = ()
+    """Settings that concern `synthesise` alone."""
 
     def __init__(
         self, config: Configuration, quantizer: QuantizerConfig, dim: int, look_ahead: int
@@ -106,9 +126,8 @@ class CausalCodec(Codec):
         modules = ("quantizer", *self.encoder_modules)
         weights = self.state_dict()
         makes = {name for name in weights if name.partition(".")[0] in modules}
-        return fingerprint(
-            self.config.model_dump(mode="json"), {name: weights[name] for name in makes}
-        )
+        settings = self.config.model_dump(mode="json", exclude={*self.decoder_settings})
+        return fingerprint(settings, {name: weights[name] for name in makes})
 
     def forward(self, waveform: Waveform) -> CodecOutput:
         """Encode, quantize and decode a waveform (B, T >= 1), with gradients throughout."""

@@ -6,6 +6,7 @@ layer ever runs at the sample rate, which makes it many times cheaper than trans
 """
 
 import functools
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -15,13 +16,11 @@ from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 from audiolm.codec.causal import CausalCodec, Memory
+from audiolm.codec.harmonic import BINS, WINDOW, PitchHead, PulseSpectrum, hertz
 from audiolm.codec.quantizer import QuantizerConfig
 from audiolm.configuration import Configuration
 from audiolm.shapes import CODEC_HOP, Embeddings, Waveform
 
-_WINDOW = CODEC_HOP
-"""Samples under one spectrum; with `subframes` spectra a frame they overlap `subframes`-fold."""
-_BINS = _WINDOW // 2 + 1
 _LARGEST_LOG_MAGNITUDE = 4.6
 """exp(4.6) = 100, ten times a full-scale tone: keeps exp() finite early in training."""
 _FIRST_LOG_MAGNITUDE = -4.0
@@ -51,6 +50,8 @@ class SpectralConfig(Configuration):
     """Decoder blocks at the sub-frame rate."""
     dim: int = Field(default=128, gt=0)
     """D, width of the quantizer's output."""
+    harmonic: bool | None = None
+    """Whether the decoder has a harmonic excitation (`audiolm.codec.harmonic`); null for none."""
     quantizer: QuantizerConfig = QuantizerConfig()
     """The residual quantizer."""
 
@@ -60,6 +61,16 @@ class SpectralConfig(Configuration):
         if CODEC_HOP % subframes:
             raise ValueError(f"give a divisor of {CODEC_HOP}, e.g. 4")
         return subframes
+
+
+@dataclass(frozen=True)
+class PitchTrack:
+    """Pitch of the sub-frames' windows, at their centres."""
+
+    octaves: Float[Tensor, "B n"]
+    """Octaves from `audiolm.codec.harmonic.MIDDLE`; anything where there is no voice."""
+    voicing: Float[Tensor, "B n"]
+    """Above 0 where there is a voice; a logit, where it is predicted."""
 
 
 class CausalBlock(nn.Module):
@@ -99,26 +110,27 @@ class SpectralCodec(CausalCodec):
     """
 
     encoder_modules = ("read", "read_norm", "encoder", "encoder_norm", "to_quantizer")
+    decoder_settings = ("decoder_blocks", "refine_width", "refine_blocks", "harmonic")
 
     config: SpectralConfig
     hann: Tensor
     waves: Tensor
 
     def __init__(self, config: SpectralConfig) -> None:
-        look_ahead = _WINDOW - CODEC_HOP // config.subframes
+        look_ahead = WINDOW - CODEC_HOP // config.subframes
         super().__init__(config, config.quantizer, config.dim, look_ahead)
         width, subframes = config.width, config.subframes
         scale = 1 / (config.encoder_blocks + config.decoder_blocks + config.refine_blocks + 1)
-        hann = torch.hann_window(_WINDOW)
+        hann = torch.hann_window(WINDOW)
         self.register_buffer("hann", hann, persistent=False)
         # The inverse transform and its window as one matrix (2·bins, 320): a row is what one real
         # or imaginary part of the spectrum adds to the samples.
-        one = torch.eye(_BINS)
+        one = torch.eye(BINS)
         parts = torch.cat([torch.complex(one, 0 * one), torch.complex(0 * one, one)])
-        waves = torch.fft.irfft(parts, n=_WINDOW, norm="ortho") * hann
+        waves = torch.fft.irfft(parts, n=WINDOW, norm="ortho") * hann
         self.register_buffer("waves", waves, persistent=False)
 
-        self.read = nn.Linear(subframes * 3 * _BINS, width)
+        self.read = nn.Linear(subframes * 3 * BINS, width)
         self.read_norm = nn.LayerNorm(width)
         self.encoder = _blocks(config.encoder_blocks, width, config, scale)
         self.encoder_norm = nn.LayerNorm(width)
@@ -129,8 +141,13 @@ class SpectralCodec(CausalCodec):
         self.split = nn.Linear(width, subframes * config.refine_width)
         self.refine = _blocks(config.refine_blocks, config.refine_width, config, scale)
         self.refine_norm = nn.LayerNorm(config.refine_width)
-        self.write = nn.Linear(config.refine_width, 2 * _BINS)
-        nn.init.constant_(self.write.bias[:_BINS], _FIRST_LOG_MAGNITUDE)
+        if config.harmonic:
+            self.pitch_head = PitchHead(width, subframes)
+            self.pulses = PulseSpectrum(subframes)
+            self.read_pulses = nn.Linear(3 * BINS, config.refine_width, bias=False)
+            nn.init.zeros_(self.read_pulses.weight)  # a decoder that had none goes on as it was
+        self.write = nn.Linear(config.refine_width, 2 * BINS)
+        nn.init.constant_(self.write.bias[:BINS], _FIRST_LOG_MAGNITUDE)
 
     def analyse(self, samples: Waveform, memory: Memory) -> Embeddings:
         """Samples (B, F * 320 + look_ahead) to vectors (B, F, D)."""
@@ -142,40 +159,65 @@ class SpectralCodec(CausalCodec):
 
     def synthesise(self, embeddings: Embeddings, memory: Memory) -> Waveform:
         """Quantized vectors (B, F, D) to samples (B, F * 320)."""
+        return self.synthesise_with_pitch(embeddings, memory)[0]
+
+    def synthesise_with_pitch(
+        self, embeddings: Embeddings, memory: Memory, given: PitchTrack | None = None
+    ) -> tuple[Waveform, PitchTrack | None]:
+        """As `synthesise`; also the pitch that the head predicts, None without a head.
+
+        Args:
+            embeddings: what the codes stand for.
+            memory: of the run.
+            given: what is taken for pitch, in training; what is predicted when None.
+        """
         x = self.from_quantizer(embeddings)  # (B, F, W)
         for block in self.decoder:
             x = block(x, memory)
-        x = self.split(x)
-        x = x.unflatten(2, (self.config.subframes, -1)).flatten(1, 2)  # (B, F·subframes, W')
+        fine = self.split(x)
+        fine = fine.unflatten(2, (self.config.subframes, -1)).flatten(1, 2)  # (B, F·subframes, W')
+        predicted: PitchTrack | None = None
+        pulses: Tensor | None = None
+        if self.config.harmonic:
+            predicted = PitchTrack(*self.pitch_head(x))
+            used = predicted if given is None else given
+            voiced = used.voicing > 0
+            pulses = self.pulses(hertz(used.octaves), voiced, memory)  # (B, F·subframes, bins)
+            fine = fine + self.read_pulses(_features(pulses))
         for block in self.refine:
-            x = block(x, memory)
-        return self._samples(self.refine_norm(x), memory)
+            fine = block(fine, memory)
+        return self._samples(self.refine_norm(fine), memory, pulses), predicted
 
     def _spectra(self, samples: Tensor) -> Float[Tensor, "B F C"]:
         """The spectra of each frame's sub-frames as features: power-compressed, and in decibels."""
         with torch.autocast(samples.device.type, enabled=False):
             step = CODEC_HOP // self.config.subframes
-            windows = samples.float().unfold(1, _WINDOW, step)  # (B, F·subframes, 320)
+            windows = samples.float().unfold(1, WINDOW, step)  # (B, F·subframes, 320)
             spectrum = torch.fft.rfft(windows * self.hann, norm="ortho")  # (B, F·subframes, bins)
-            parts = torch.view_as_real(spectrum)
-            power = parts.square().sum(dim=3, keepdim=True)
-            features: Tensor = torch.cat(
-                [
-                    parts * (power + 1e-8) ** -0.35,  # X |X|^-0.7: quiet detail stays visible
-                    (power + 1e-10).log10() / 5 + 1,  # -100 dB is -1, 0 dB is 1
-                ],
-                dim=3,
-            )  # (B, F·subframes, bins, 3)
-            return features.reshape(len(samples), -1, self.config.subframes * 3 * _BINS)
+            features = _features(spectrum).unflatten(1, (-1, self.config.subframes))
+            flat: Tensor = features.flatten(2)
+            return flat
 
-    def _samples(self, x: Tensor, memory: Memory) -> Waveform:
-        """The sub-frames' vectors (B, F·subframes, W') as spectra, overlapped and added."""
+    def _samples(self, x: Tensor, memory: Memory, pulses: Tensor | None = None) -> Waveform:
+        """The sub-frames' vectors (B, F·subframes, W') as spectra, overlapped and added.
+
+        Phases are relative to those of the pulses (B, F·subframes, bins), where there are any.
+        """
         subframes = self.config.subframes
         # The last layer too in float32: a phase in bfloat16 is a noise 40 dB below the signal.
         with torch.autocast(x.device.type, enabled=False):
             log_magnitude, phase = self.write(x.float()).chunk(2, dim=2)  # (B, F·subframes, bins)
             magnitude = log_magnitude.clamp(max=_LARGEST_LOG_MAGNITUDE).exp()
-            spectrum = torch.cat([magnitude * phase.cos(), magnitude * phase.sin()], dim=2)
+            real, imaginary = magnitude * phase.cos(), magnitude * phase.sin()
+            if pulses is not None:
+                size = pulses.abs()
+                silent = size < 1e-7
+                turn = torch.where(silent, torch.ones_like(pulses), pulses / size.clamp(min=1e-7))
+                real, imaginary = (
+                    real * turn.real - imaginary * turn.imag,
+                    real * turn.imag + imaginary * turn.real,
+                )
+            spectrum = torch.cat([real, imaginary], dim=2)
             windows = spectrum @ self.waves  # (B, F·subframes, 320)
             windows = memory.extend(self.write, windows, subframes - 1, dim=1)
             # The samples of a sub-frame's hop are the sum of the first part of its own window, the
@@ -192,3 +234,17 @@ class SpectralCodec(CausalCodec):
 
 def _blocks(count: int, width: int, config: SpectralConfig, scale: float) -> nn.ModuleList:
     return nn.ModuleList(CausalBlock(width, config, scale) for _ in range(count))
+
+
+def _features(spectra: Tensor) -> Float[Tensor, "B n C"]:
+    """Spectra (B, n, bins) as features: power-compressed, and in decibels."""
+    parts = torch.view_as_real(spectra)
+    power = parts.square().sum(dim=3, keepdim=True)
+    features = torch.cat(
+        [
+            parts * (power + 1e-8) ** -0.35,  # X |X|^-0.7: quiet detail stays visible
+            (power + 1e-10).log10() / 5 + 1,  # -100 dB is -1, 0 dB is 1
+        ],
+        dim=3,
+    )  # (B, n, bins, 3)
+    return features.flatten(2)

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from audiolm.codec import QuantizerConfig, SpectralConfig
-from audiolm.codec.causal import Memory
+from audiolm.codec.causal import Memory, PitchTrack
 from audiolm.codec.harmonic import BINS, WINDOW, PulseSpectrum, hertz, octaves
-from audiolm.codec.spectral import PitchTrack, SpectralCodec
+from audiolm.codec.spectral import SpectralCodec
 
 
 def codec(**changed):
@@ -74,7 +74,7 @@ def test_without_a_voice_a_decoder_that_gains_pulses_goes_on_as_it_was():
     harmonic.load_state_dict(plain.state_dict(), strict=False)
     embeddings = torch.randn(1, 5, 8, generator=torch.Generator().manual_seed(1))
     none = PitchTrack(torch.zeros(1, 20), -torch.ones(1, 20))
-    made, predicted = harmonic.synthesise_with_pitch(embeddings, Memory(), none)
+    made, predicted = harmonic._synthesised(embeddings, Memory(), none)
     assert torch.equal(made, plain.synthesise(embeddings, Memory()))
     assert predicted is not None and predicted.octaves.shape == (1, 20)
 
@@ -85,7 +85,7 @@ def test_the_pitch_that_is_given_is_heard():
 
     def made(pitch):
         track = PitchTrack(octaves(torch.full((1, 160), pitch)), torch.ones(1, 160))
-        return model.synthesise_with_pitch(embeddings, Memory(), track)[0][0, 3200:]
+        return model._synthesised(embeddings, Memory(), track)[0][0, 3200:]
 
     def period(samples, lag):
         return float(torch.cosine_similarity(samples[lag:], samples[:-lag], dim=0))

@@ -5,6 +5,8 @@ from pydantic import ValidationError
 from audiolm.codec.losses import (
     MelLoss,
     MelLossConfig,
+    SpectrumLoss,
+    SpectrumLossConfig,
     _Power,
     discriminator_loss,
     feature_loss,
@@ -130,3 +132,29 @@ def test_feature_loss_is_relative_and_teaches_only_what_is_made():
     louder = [[[2 * x for x in layers] for layers in side] for side in (made, real)]
     assert feature_loss(*louder).item() == pytest.approx(loss.item())
     assert feature_loss(real, real) == 0
+
+
+def test_spectrum_loss_compares_stft_magnitudes_up_to_its_highest_frequency():
+    config = SpectrumLossConfig(windows=(512,), highest=2000.0)
+    made, real = 0.1 * noise(2, 3000), 0.1 * noise(2, 3000, seed=2)
+
+    def magnitude(x):
+        stft = torch.stft(
+            x, 512, 128, window=torch.hann_window(512), pad_mode="constant", return_complex=True
+        )
+        return stft.abs()[:, :65] / 512**0.5  # 65 bins: up to 2 kHz
+
+    a, b = magnitude(made), magnitude(real)
+    logs = ((a + 1e-3).log() - (b + 1e-3).log()).abs().mean()
+    expected = logs + 0.5 * (a - b).norm() / b.norm()
+    assert SpectrumLoss(config)(made, real).item() == pytest.approx(expected.item(), rel=1e-3)
+    assert SpectrumLoss(config)(real, real).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_spectrum_loss_tells_a_tone_between_two_others_that_mel_bands_do_not():
+    t = torch.arange(16000) / 16000
+    two = sum(torch.sin(2 * torch.pi * f * t) for f in (3000, 3100))[None] * 0.1
+    three = two + 0.1 * torch.sin(2 * torch.pi * 3050 * t)[None]
+    bins = SpectrumLoss(SpectrumLossConfig(windows=(2048,)))(three, two)
+    bands = MelLoss(MelLossConfig(windows=(2048,), mels=64))(three, two)
+    assert float(bins) > 5 * float(bands)

@@ -8,9 +8,18 @@ import pytest
 import torch
 
 from audiolm.codec import QuantizerConfig, SpectralConfig
+from audiolm.codec.causal import PitchTrack
 from audiolm.codec.discriminators import DiscriminatorConfig
+from audiolm.codec.harmonic import octaves
 from audiolm.codec.losses import MelLossConfig
-from audiolm.training.codec_task import CodecTask, CodecTraining, code_perplexity, si_sdr
+from audiolm.training.codec_task import (
+    CodecTask,
+    CodecTraining,
+    code_perplexity,
+    pitch_losses,
+    pitch_metrics,
+    si_sdr,
+)
 from training.resuming import assert_resumed_equals_uninterrupted, optimization, run, watched
 
 CODEC = SpectralConfig(
@@ -189,3 +198,78 @@ def test_si_sdr_of_known_mixtures() -> None:
     estimates = torch.stack([tone + 0.1 * other, 0.3 * (tone + other), -2 * tone + 0.02 * other])
     found = si_sdr(estimates, tone.expand(3, -1))
     assert found.tolist() == pytest.approx([20.0, 0.0, 40.0], abs=0.01)
+
+
+HARMONIC = CODEC.model_copy(update={"harmonic": True})
+
+
+@pytest.fixture
+def voices(monkeypatch):
+    """A tracker that hears 200 Hz everywhere but in the last quarter."""
+
+    def track(waveform, centres, lengths=None):
+        pitch = torch.full((len(waveform), len(centres)), 200.0)
+        pitch[:, 3 * len(centres) // 4 :] = 0
+        return pitch
+
+    monkeypatch.setattr("audiolm.training.codec_task.track_pitch", track)
+
+
+def test_a_harmonic_decoder_learns_pitch_and_voicing(recordings, voices) -> None:
+    one = task(recordings, codec=HARMONIC, adversarial_from=1.0, spectrum_weight=0.5)
+    batch = one.batch(0, 0)
+    assert batch.pitch is not None
+    assert batch.pitch.shape == (len(batch.waveform), 4 * -(-batch.waveform.shape[1] // 320))
+    loss = one.loss("codec", batch, 0.0)
+    assert {"pitch", "voicing", "spectrum"} <= set(loss.metrics)
+    weights = one.training
+    expected = (
+        weights.mel_weight * loss.metrics["mel"]
+        + weights.waveform_weight * loss.metrics["waveform"]
+        + weights.commitment_weight * loss.metrics["commitment"]
+        + 0.5 * loss.metrics["spectrum"]
+        + weights.pitch_weight * loss.metrics["pitch"]
+        + weights.voicing_weight * loss.metrics["voicing"]
+    )
+    assert loss.total.item() == pytest.approx(float(expected), rel=1e-5)
+    loss.total.backward()
+    head = one.networks["codec"].pitch_head.out
+    assert head.weight.grad is not None and head.weight.grad.abs().sum() > 0
+
+
+def test_its_own_pitch_is_used_from_its_time_on(recordings, voices, monkeypatch) -> None:
+    one = task(recordings, codec=HARMONIC, own_pitch_from=0.5, own_pitch_share=1.0)
+    heard = []
+    pulses = one.networks["codec"].pulses
+    forward = pulses.forward
+    monkeypatch.setattr(
+        pulses, "forward", lambda pitch, *rest: heard.append(pitch) or forward(pitch, *rest)
+    )
+    batch = one.batch(0, 0)
+    one.loss("codec", batch, 0.4)
+    one.loss("codec", batch, 0.6)
+    before, after = heard
+    n = 3 * before.shape[1] // 4
+    torch.testing.assert_close(before[:, :n], torch.full_like(before[:, :n], 200.0))
+    assert not torch.isclose(after[:, :n], torch.tensor(200.0)).all()
+
+
+def test_validation_tells_how_well_pitch_is_known(recordings, voices) -> None:
+    one = task(recordings, codec=HARMONIC)
+    with torch.no_grad():
+        metrics = one.validate(one.networks["codec"].eval()).metrics
+    assert metrics["pitch error"] >= 0
+    assert 0 <= metrics["voicing error"] <= 1
+
+
+def test_pitch_losses_count_voiced_windows_alone() -> None:
+    pitch = torch.tensor([[200.0, 0.0, 100.0]])
+    exact = octaves(pitch)
+    predicted = PitchTrack(exact + torch.tensor([[1.0, 9.0, 0.0]]), torch.zeros(1, 3))
+    error, entropy = pitch_losses(predicted, pitch)
+    assert float(error) == pytest.approx(0.5)
+    assert float(entropy) == pytest.approx(math.log(2))
+    certain = PitchTrack(exact + 0.25, torch.tensor([[5.0, -5.0, -5.0]]))
+    metrics = pitch_metrics(certain, pitch)
+    assert metrics["pitch error"] == pytest.approx(300, rel=1e-3)
+    assert metrics["voicing error"] == pytest.approx(1 / 3)

@@ -69,6 +69,16 @@ class Memory:
 
 
 @dataclass(frozen=True)
+class PitchTrack:
+    """Pitch of windows, at their centres (`audiolm.codec.harmonic`)."""
+
+    octaves: Tensor
+    """(B, n) octaves from `harmonic.MIDDLE`; anything where there is no voice."""
+    voicing: Tensor
+    """(B, n) above 0 where there is a voice; a logit, where it is predicted."""
+
+
+@dataclass(frozen=True)
 class CodecOutput:
     """What a codec in training makes of a waveform (B, T)."""
 
@@ -80,6 +90,8 @@ class CodecOutput:
     """(): the quantizer's commitment loss."""
     perplexity: Tensor
     """(Q,): how many codes each level uses."""
+    pitch: PitchTrack | None = None
+    """What a harmonic decoder takes for the pitch; None from any other."""
 
 
 class CausalCodec(Codec):

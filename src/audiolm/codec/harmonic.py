@@ -30,7 +30,7 @@ MIDDLE = 160.0
 _HIGHEST_HARMONIC = 7900.0
 """Hz up to which there are harmonics, just below half the sample rate."""
 _LARGEST_CHIRP = 2e-6
-"""Cycles per sample squared: faster changes of pitch within a window are taken for octave slips."""
+"""Cycles per sample squared (2.6 kHz a second): pitch that jumps is not a glide."""
 
 
 class PitchHead(nn.Module):
@@ -92,7 +92,7 @@ class PulseSpectrum(nn.Module):
         cycles = (pitch + previous).double() / 2 * self.step / SAMPLE_RATE  # from centre to centre
         phase = memory.accumulate(self, cycles, restart=~was_voiced)  # (B, n) in cycles
         chirp = (pitch - previous) / self.step / SAMPLE_RATE
-        chirp = torch.where(chirp.abs() < _LARGEST_CHIRP, chirp, 0)
+        chirp = chirp.clamp(-_LARGEST_CHIRP, _LARGEST_CHIRP)
         n = torch.arange(WINDOW, device=pitch.device) - WINDOW // 2
         cycles_at = (
             (phase % 1).float()[..., None]

@@ -86,6 +86,48 @@ class MelLoss(nn.Module):
         return magnitude @ self.get_buffer(f"mel_{window}")
 
 
+class SpectrumLossConfig(Configuration):
+    """Settings of the distance of spectra in full resolution."""
+
+    windows: tuple[int, ...] = (512, 1024, 2048)
+    """Window lengths in samples; each hops by a quarter of itself."""
+    highest: float = Field(default=4000.0, gt=0.0, le=SAMPLE_RATE / 2)
+    """Hz up to which bins count: where a voice has harmonics that can be told apart."""
+    floor: float = Field(default=1e-3, gt=0.0)
+    """Added to a magnitude before its logarithm."""
+
+
+class SpectrumLoss(nn.Module):
+    """Distance of spectra bin by bin, which tells harmonics from the noise between them.
+
+    Per window length: mean absolute difference of log magnitudes, and half the spectral convergence
+    (the norm of the difference by the norm of the recording's); the mean over window lengths
+    (Yamamoto et al., 2020).
+    """
+
+    def __init__(self, config: SpectrumLossConfig) -> None:
+        super().__init__()
+        self.config = config
+        for window in config.windows:
+            self.register_buffer(f"hann_{window}", torch.hann_window(window), persistent=False)
+
+    def forward(self, made: Waveform, real: Waveform) -> Float[Tensor, ""]:
+        """Compare waveforms of one shape (B, T >= 1)."""
+        with torch.autocast(made.device.type, enabled=False):
+            total = made.new_zeros((), dtype=torch.float32)
+            for window in self.config.windows:
+                a, b = (self._magnitude(x.float(), window) for x in (made, real))
+                logs = ((a + self.config.floor).log() - (b + self.config.floor).log()).abs().mean()
+                total = total + logs + 0.5 * (a - b).norm() / (b.norm() + 1e-6)
+            return total / len(self.config.windows)
+
+    def _magnitude(self, waveform: Waveform, window: int) -> Float[Tensor, "B frames bins"]:
+        frames = F.pad(waveform, (window // 2, window // 2)).unfold(1, window, window // 4)
+        power: Tensor = _Power.apply(frames * self.get_buffer(f"hann_{window}"))  # type: ignore[no-untyped-call]
+        bins = 1 + int(self.config.highest * window / SAMPLE_RATE)
+        return (power[..., :bins] + 1e-10).sqrt()
+
+
 class _Power(torch.autograd.Function):
     """|rfft|² of real frames (..., W), with a gradient that is one inverse real transform.
 

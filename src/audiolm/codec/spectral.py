@@ -6,7 +6,6 @@ layer ever runs at the sample rate, which makes it many times cheaper than trans
 """
 
 import functools
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -15,14 +14,16 @@ from jaxtyping import Float
 from pydantic import Field, field_validator
 from torch import Tensor, nn
 
-from audiolm.codec.causal import CausalCodec, Memory
+from audiolm.codec.causal import CausalCodec, CodecOutput, Memory, PitchTrack
 from audiolm.codec.harmonic import BINS, WINDOW, PitchHead, PulseSpectrum, hertz
 from audiolm.codec.quantizer import QuantizerConfig
 from audiolm.configuration import Configuration
-from audiolm.shapes import CODEC_HOP, Embeddings, Waveform
+from audiolm.shapes import CODEC_HOP, Codes, Embeddings, Waveform
 
 _LARGEST_LOG_MAGNITUDE = 4.6
 """exp(4.6) = 100, ten times a full-scale tone: keeps exp() finite early in training."""
+_FAINT_PULSES = 1e-3
+"""Size of pulses, where white noise has 0.6, below which they count for less and less."""
 _FIRST_LOG_MAGNITUDE = -4.0
 """Log-magnitude of an untrained decoder's output: that of quiet speech, not of full scale."""
 
@@ -61,16 +62,6 @@ class SpectralConfig(Configuration):
         if CODEC_HOP % subframes:
             raise ValueError(f"give a divisor of {CODEC_HOP}, e.g. 4")
         return subframes
-
-
-@dataclass(frozen=True)
-class PitchTrack:
-    """Pitch of the sub-frames' windows, at their centres."""
-
-    octaves: Float[Tensor, "B n"]
-    """Octaves from `audiolm.codec.harmonic.MIDDLE`; anything where there is no voice."""
-    voicing: Float[Tensor, "B n"]
-    """Above 0 where there is a voice; a logit, where it is predicted."""
 
 
 class CausalBlock(nn.Module):
@@ -159,18 +150,40 @@ class SpectralCodec(CausalCodec):
 
     def synthesise(self, embeddings: Embeddings, memory: Memory) -> Waveform:
         """Quantized vectors (B, F, D) to samples (B, F * 320)."""
-        return self.synthesise_with_pitch(embeddings, memory)[0]
+        return self._synthesised(embeddings, memory)[0]
 
-    def synthesise_with_pitch(
-        self, embeddings: Embeddings, memory: Memory, given: PitchTrack | None = None
-    ) -> tuple[Waveform, PitchTrack | None]:
-        """As `synthesise`; also the pitch that the head predicts, None without a head.
+    def forward(
+        self, waveform: Waveform, pitch: PitchTrack | None = None, own: Tensor | None = None
+    ) -> CodecOutput:
+        """As `CausalCodec.forward`; a harmonic decoder is given the pitch of the recording.
 
         Args:
-            embeddings: what the codes stand for.
-            memory: of the run.
-            given: what is taken for pitch, in training; what is predicted when None.
+            waveform: (B, T).
+            pitch: of the recordings, (B, F * subframes).
+            own: which rows (B,) are made at the pitch that the head predicts all the same.
         """
+        quantized = self.quantizer(self.analyse(self._padded(waveform), Memory()))
+        made, predicted = self._synthesised(quantized.embeddings, Memory(), pitch, own)
+        return CodecOutput(
+            waveform=made[:, : waveform.shape[1]],
+            codes=quantized.codes,
+            commitment=quantized.commitment,
+            perplexity=quantized.perplexity,
+            pitch=predicted,
+        )
+
+    def predict_pitch(self, codes: Codes) -> PitchTrack | None:
+        """What the head takes for the pitch of codes (B, q, F); None without a head."""
+        return self._synthesised(self.embed(codes), Memory())[1]
+
+    def _synthesised(
+        self,
+        embeddings: Embeddings,
+        memory: Memory,
+        given: PitchTrack | None = None,
+        own: Tensor | None = None,
+    ) -> tuple[Waveform, PitchTrack | None]:
+        """Samples (B, F * 320), and the pitch that the head predicts; see `forward`."""
         x = self.from_quantizer(embeddings)  # (B, F, W)
         for block in self.decoder:
             x = block(x, memory)
@@ -180,9 +193,12 @@ class SpectralCodec(CausalCodec):
         pulses: Tensor | None = None
         if self.config.harmonic:
             predicted = PitchTrack(*self.pitch_head(x))
-            used = predicted if given is None else given
-            voiced = used.voicing > 0
-            pulses = self.pulses(hertz(used.octaves), voiced, memory)  # (B, F·subframes, bins)
+            octaves, voicing = predicted.octaves, predicted.voicing
+            if given is not None:
+                use = torch.zeros_like(voicing[:, :1]) > 0 if own is None else own[:, None]
+                octaves = torch.where(use, octaves, given.octaves)
+                voicing = torch.where(use, voicing, given.voicing)
+            pulses = self.pulses(hertz(octaves), voicing > 0, memory)  # (B, F·subframes, bins)
             fine = fine + self.read_pulses(_features(pulses))
         for block in self.refine:
             fine = block(fine, memory)
@@ -210,9 +226,10 @@ class SpectralCodec(CausalCodec):
             magnitude = log_magnitude.clamp(max=_LARGEST_LOG_MAGNITUDE).exp()
             real, imaginary = magnitude * phase.cos(), magnitude * phase.sin()
             if pulses is not None:
-                size = pulses.abs()
-                silent = size < 1e-7
-                turn = torch.where(silent, torch.ones_like(pulses), pulses / size.clamp(min=1e-7))
+                # The phase of what is hardly there is a rounding error, so that counts for little.
+                turn = pulses / (pulses.abs().square() + _FAINT_PULSES**2).sqrt()
+                silent = pulses == 0
+                turn = torch.where(silent, torch.ones_like(turn), turn)
                 real, imaginary = (
                     real * turn.real - imaginary * turn.imag,
                     real * turn.imag + imaginary * turn.real,

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from audiolm.codec import SpectralConfig, build_codec
+from audiolm.codec import SpectralConfig, build_codec, exported
 from audiolm.errors import ConfigurationError, ModelFolderError
-from audiolm.model_io.folder import load_part
+from audiolm.model_io.folder import load_part, save_part
 from audiolm.semantic.w2v_bert import W2vBert, W2vBertConfig
 from audiolm.stages import Stage
 from audiolm.training.start import start_conformer, start_from
@@ -53,6 +53,16 @@ def test_a_codec_starts_with_the_same_codes_and_goes_on_learning(lm, folder) -> 
     assert all(parameter.requires_grad for parameter in codec.parameters())
     codec.train()(waveform).waveform.sum().backward()
     assert torch.equal(codec.quantizer.codebooks, lm.codec.quantizer.codebooks)
+
+
+def test_a_decoder_may_gain_a_harmonic_excitation(tmp_path) -> None:
+    config = SpectralConfig(width=16, encoder_blocks=1, decoder_blocks=1, refine_width=8, dim=8)
+    save_part(tmp_path / "plain", "codec", exported(build_codec(config)), dtype="float32")
+    plain = load_part(tmp_path / "plain", "codec")
+    codec = build_codec(config.model_copy(update={"harmonic": True}))
+    start_from(tmp_path / "plain", "codec", codec)
+    assert codec.codes_fingerprint() == plain.codes_fingerprint()
+    torch.testing.assert_close(codec.write.weight, plain.write.weight)
 
 
 def test_w2v_bert_starts_from_the_layers_of_the_tokenizer(lm, folder) -> None:

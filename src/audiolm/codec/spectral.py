@@ -28,6 +28,10 @@ _FIRST_LOG_MAGNITUDE = -4.0
 """Log-magnitude of an untrained decoder's output: that of quiet speech, not of full scale."""
 
 
+HARMONIC_MODULES = ("pitch_head", "read_pulses")
+"""What a harmonic decoder has and any other has not."""
+
+
 class SpectralConfig(Configuration):
     """Settings of the spectral codec."""
 

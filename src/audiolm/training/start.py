@@ -5,6 +5,7 @@ from pathlib import Path
 from torch import nn
 
 from audiolm.codec import Codec
+from audiolm.codec.spectral import HARMONIC_MODULES, SpectralCodec
 from audiolm.configuration import Configuration
 from audiolm.errors import ConfigurationError
 from audiolm.model_io.folder import load_part
@@ -43,6 +44,11 @@ def start_from(folder: Path, part: str, network: nn.Module, shares: Shares | Non
         assert isinstance(given, Stage)
         assert isinstance(network, Stage)
         weights = carried_over(given, network, shares)
+    if isinstance(network, SpectralCodec) and network.config.harmonic:
+        # A decoder that had no harmonic excitation gains one.
+        first = network.state_dict()
+        gained = {name for name in first if name.partition(".")[0] in HARMONIC_MODULES}
+        weights = {name: first[name] for name in gained} | weights
     try:
         network.load_state_dict(weights)
     except RuntimeError:

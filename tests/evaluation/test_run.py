@@ -133,6 +133,7 @@ def test_every_part_depends_on_its_own_section_and_those_it_uses(name, tmp_path)
     other = {
         "abx": {"max_size_group": 3},
         "reconstruction": {"longest": 3.0},
+        "voicing": {"longest": 3.0},
         "content": {"samples": 1},
         "speaker": {"epochs": 1.0},
         "probes": {"split": "test"},

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     "--only",
     default="",
     metavar="NAME,...",
-    help="Only these: abx, reconstruction, content, speaker, probes, continuation, detection, "
+    help="Only these: abx, reconstruction, voicing, content, speaker, probes, continuation, detection, "
     "listening.",
 )
 @click.option("--limit", type=click.IntRange(1), help="At most so many items in each part.")

@@ -61,6 +61,19 @@ class ContentConfig(Configuration):
     """Seconds; longer utterances are left out."""
 
 
+class VoicingConfig(Configuration):
+    """Hoarseness: pitch, periodicity, voicing and PESQ of reconstructions."""
+
+    recordings: int = Field(default=60, gt=0)
+    """How many recordings, spread over the speakers."""
+    longest: float = Field(default=10.0, gt=0)
+    """Seconds from the beginning of each that are compared."""
+    levels: tuple[int, ...] = (4, 12)
+    """Levels of the codec."""
+    opus: tuple[float, ...] = (8, 12, 16)
+    """Bitrates of Opus in kbit/s."""
+
+
 class SpeakerConfig(Configuration):
     """Speaker classification (Table III)."""
 
@@ -143,6 +156,8 @@ class EvaluationConfig(Configuration):
     """Phonetic ABX."""
     reconstruction: ReconstructionConfig = ReconstructionConfig()
     """Quality of the codec."""
+    voicing: VoicingConfig = VoicingConfig()
+    """Hoarseness."""
     content: ContentConfig = ContentConfig()
     """Word and character errors."""
     speaker: SpeakerConfig = SpeakerConfig()

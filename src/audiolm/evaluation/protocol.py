@@ -156,6 +156,9 @@ PARTS: dict[str, Part] = dict(
     [
         _part("abx", 1, "Phonetic ABX of tokens and features", "Table I, Fig. 3"),
         _part("reconstruction", 2, "Quality of the codec", "Table I", inputs=True),
+        _part(
+            "voicing", 1, "Hoarseness of voices through the codec", "not in the paper", inputs=True
+        ),
         _part("content", 2, "What a recogniser understands", "Table II"),
         _part("speaker", 1, "Whose voice it is", "Table III"),
         _part("probes", 1, "Words and sentences: sWUGGY, sBLIMP", "Table IV, Fig. 3"),

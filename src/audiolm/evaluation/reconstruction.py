@@ -90,9 +90,9 @@ def evaluate(request: Request) -> PartResult:
     versions = [
         Version("itself", "The recording itself (ceiling)", lambda audio: (audio, math.inf))
     ]
-    versions += _codec_versions(request)
+    versions += codec_versions(request, options.levels)
     versions += _fine_version(request)
-    versions += _opus_versions(request, conditions)
+    versions += opus_versions(options.opus, conditions)
     versions += _semantic_version(request, everything, chosen, conditions)
 
     scores = {version.name: Scores() for version in versions}
@@ -140,7 +140,12 @@ def evaluate(request: Request) -> PartResult:
 
 def inputs(request: Request) -> dict[str, Any]:
     """Which Opus there is to compare with: once it is installed, the part is done again."""
-    if not request.options.reconstruction.opus:
+    return opus_installed(request.options.reconstruction.opus)
+
+
+def opus_installed(bitrates: Sequence[float]) -> dict[str, Any]:
+    """The version of Opus, where any bitrate of it is asked for."""
+    if not bitrates:
         return {}
     try:
         return {"opus": Opus().version}
@@ -155,11 +160,11 @@ def visqol_mode(asked: str, data: Path) -> VisqolMode:
     return "audio"
 
 
-def _codec_versions(request: Request) -> Iterator[Version]:
+def codec_versions(request: Request, asked: Sequence[int]) -> Iterator[Version]:
     """The codec at each number of levels that is asked for and that it has."""
     model = request.model
     bits = math.log2(model.codec.codebook_size) * SAMPLE_RATE / CODEC_HOP
-    for levels in request.options.reconstruction.levels:
+    for levels in asked:
         if levels <= model.codec.levels:
 
             def make(audio: Audio, levels: int = levels) -> tuple[Audio, float]:
@@ -189,9 +194,8 @@ def _fine_version(request: Request) -> Iterator[Version]:
     yield Version("fine", f"Fine stage on {levels} true levels", make)
 
 
-def _opus_versions(request: Request, conditions: dict[str, str]) -> list[Version]:
-    """Opus at each bitrate that is asked for, where it is installed."""
-    bitrates = request.options.reconstruction.opus
+def opus_versions(bitrates: Sequence[float], conditions: dict[str, str]) -> list[Version]:
+    """Opus at each bitrate (kbit/s) that is asked for, where it is installed."""
     if not bitrates:
         return []
     try:

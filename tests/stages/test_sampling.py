@@ -45,7 +45,7 @@ def plain_probabilities(logits, sampling):
 def test_draws_follow_the_plain_distribution(sampling):
     logits = torch.tensor([2.0, -1.0, 0.5, 1.9, -3.0, 1.0, 0.4, -0.2])
     expected = torch.tensor(plain_probabilities(logits, sampling))
-    ids = draw(logits.expand(20_000, -1), sampling, generator(), "test")
+    ids = draw(logits.expand(20_000, -1), sampling, [generator()], "test")
     measured = torch.bincount(ids, minlength=8) / 20_000
     assert (measured[expected == 0] == 0).all()
     assert (measured - expected).abs().max() < 0.015  # 4 standard deviations
@@ -54,7 +54,7 @@ def test_draws_follow_the_plain_distribution(sampling):
 def test_temperature_zero_takes_the_likeliest():
     logits = torch.randn(50, 7, generator=generator())
     for temperature in (0.0, 1e-30, 1e-5):
-        ids = draw(logits, Sampling(temperature=temperature), generator(1), "test")
+        ids = draw(logits, Sampling(temperature=temperature), [generator(1)], "test")
         assert torch.equal(ids, logits.argmax(-1))
 
 
@@ -76,23 +76,23 @@ def test_no_logits_make_it_draw_what_is_not_allowed(logits, temperature, top_k, 
     sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p)
     if not possible:
         with pytest.raises(AudioLMError, match=r"^name: "):
-            draw(row, sampling, generator(seed), "name", forbidden)
+            draw(row, sampling, [generator(seed)], "name", forbidden)
     else:
-        assert int(draw(row, sampling, generator(seed), "name", forbidden)) in possible
+        assert int(draw(row, sampling, [generator(seed)], "name", forbidden)) in possible
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_output_that_is_not_finite_is_an_error_unless_forbidden(bad):
     logits = torch.tensor([[0.0, bad, 1.0]])
     with pytest.raises(AudioLMError, match=r"^coarse stage: .*not finite"):
-        draw(logits, Sampling(), generator(), "coarse stage")
-    assert int(draw(logits, Sampling(), generator(), "coarse stage", torch.tensor([1]))) != 1
+        draw(logits, Sampling(), [generator()], "coarse stage")
+    assert int(draw(logits, Sampling(), [generator()], "coarse stage", torch.tensor([1]))) != 1
 
 
 def test_the_generator_alone_decides():
     logits = torch.randn(4, 30, generator=generator())
     before = torch.random.get_rng_state()
-    ids = [draw(logits, Sampling(), generator(seed), "test").tolist() for seed in (1, 1, 2)]
+    ids = [draw(logits, Sampling(), [generator(seed)], "test").tolist() for seed in (1, 1, 2)]
     assert ids[0] == ids[1] != ids[2]
     assert torch.equal(before, torch.random.get_rng_state())
 

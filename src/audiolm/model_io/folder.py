@@ -26,7 +26,7 @@ from audiolm.model_io.compatibility import renamed
 from audiolm.model_io.manifest import MANIFEST, Manifest, PartEntry, read_manifest, write_manifest
 from audiolm.part import Dtype, Part, element_type, fingerprint
 from audiolm.semantic import SemanticConfig, build_tokenizer
-from audiolm.stages import Stage, StageConfig
+from audiolm.stages import AutoregressiveConfig, AutoregressiveStage
 
 _FLOATS = {"F16", "BF16", "F32", "F64"}
 _SCALES = ".int8_scales"
@@ -258,7 +258,7 @@ def _build(name: str, entry: PartEntry, where: str) -> Part:
         return build_codec(parse(_CodecEntry, {"config": entry.config}, where).config)
     if name == "semantic":
         return build_tokenizer(parse(SemanticConfig, entry.config, where))
-    return Stage(parse(StageConfig, entry.config, where))
+    return AutoregressiveStage(parse(AutoregressiveConfig, entry.config, where))
 
 
 def _kind(name: str, part: Part) -> str:

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from audiolm.errors import AudioLMError
-from audiolm.stages.sampling import Sampling, draw
+from audiolm.stages.sampling import Sampling, draw, stage_generator
 
 
 def generator(seed=0):
@@ -101,3 +101,21 @@ def test_the_generator_alone_decides():
 def test_settings_out_of_range_are_refused(bad):
     with pytest.raises(ValidationError):
         Sampling(**bad)
+
+
+def test_each_stage_of_a_seed_has_a_generator_of_its_own():
+    first = {
+        name: torch.rand(4, generator=stage_generator(3, name)).tolist()
+        for name in ("semantic", "coarse", "fine")
+    }
+    assert len({tuple(numbers) for numbers in first.values()}) == 3
+    assert torch.rand(4, generator=stage_generator(3, "fine")).tolist() == first["fine"]
+    assert torch.rand(4, generator=stage_generator(4, "fine")).tolist() != first["fine"]
+    assert torch.rand(4, generator=stage_generator(2**63 - 1, "fine")).shape == (4,)
+
+
+def test_rows_draw_from_their_own_generators():
+    logits = torch.zeros(6, 50)
+    together = draw(logits, Sampling(), [generator(1), generator(2), generator(3)], "test")
+    apart = [draw(logits[:2], Sampling(), [generator(seed)], "test") for seed in (1, 2, 3)]
+    assert torch.equal(together, torch.cat(apart))

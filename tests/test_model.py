@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from audiolm.audio.waveform import Audio
 from audiolm.errors import AudioLMError, ConfigurationError, ModelFolderError
-from audiolm.model import AudioLM, Tokens
+from audiolm.model import AudioLM
 from audiolm.model_io.manifest import ModelInfo
 from audiolm.stages import Sampling
+from audiolm.tokens import Tokens
 from tiny import COARSE, LEVELS, N, noise, tiny_model
 
 ALL_STAGES = ("semantic", "coarse", "fine", "acoustic_only")

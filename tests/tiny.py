@@ -16,7 +16,12 @@ from audiolm.model import AudioLM
 from audiolm.semantic import W2vBertTokenizer
 from audiolm.semantic.conformer import ConformerConfig
 from audiolm.semantic.w2v_bert import W2vBert, W2vBertConfig
-from audiolm.stages import LayoutConfig, Stage, StageConfig, TransformerConfig
+from audiolm.stages import (
+    AutoregressiveConfig,
+    AutoregressiveStage,
+    LayoutConfig,
+    TransformerConfig,
+)
 
 K, N, COARSE, LEVELS = 16, 32, 2, 4
 WIDTH = 16
@@ -55,12 +60,12 @@ def tiny_tokenizer() -> W2vBertTokenizer:
     return W2vBertTokenizer.from_network(network, 2, mean, std, ((features - mean) / std)[:K])
 
 
-def tiny_stage(kind: str, codec: Any, semantic: Any, **layout: Any) -> Stage:
+def tiny_stage(kind: str, codec: Any, semantic: Any, **layout: Any) -> AutoregressiveStage:
     """A stage with random weights that belongs to a codec and a tokenizer."""
     settings = {"clusters": K, "codebook_size": N, "coarse_levels": COARSE, "levels": LEVELS}
     transformer = TransformerConfig(layers=1, heads=2, width=WIDTH, feed_forward=32, dropout=0.1)
-    stage = Stage(
-        StageConfig(
+    stage = AutoregressiveStage(
+        AutoregressiveConfig(
             layout=LayoutConfig(kind=kind, **(settings | layout)),
             transformer=transformer,
             context_seconds=CONTEXT[kind],

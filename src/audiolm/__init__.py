@@ -26,9 +26,10 @@ from audiolm.errors import (
 if TYPE_CHECKING:
     from audiolm.audio.files import read, write
     from audiolm.audio.waveform import Audio
-    from audiolm.model import AudioLM, Tokens
+    from audiolm.model import AudioLM
     from audiolm.pretrained import example_prompt, load
     from audiolm.stages import Sampling
+    from audiolm.tokens import Tokens
 
 __all__ = [
     "Audio",
@@ -52,7 +53,7 @@ _HOMES = {
     "Audio": "audiolm.audio.waveform",
     "AudioLM": "audiolm.model",
     "Sampling": "audiolm.stages",
-    "Tokens": "audiolm.model",
+    "Tokens": "audiolm.tokens",
     "example_prompt": "audiolm.pretrained",
     "load": "audiolm.pretrained",
     "read": "audiolm.audio.files",

@@ -6,8 +6,8 @@ acoustic generation takes the semantic ids from a recording, unconditional gener
 reconstruction asks the codec alone.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, Self, overload
 
@@ -15,30 +15,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from audiolm.arguments import checked_levels, checked_seed
 from audiolm.audio.waveform import Audio
+from audiolm.codec.chunks import decode_in_chunks, encode_in_chunks, reconstruct_chunks
 from audiolm.codec.contract import Codec
 from audiolm.configuration import parse
-from audiolm.device import choose_device
+from audiolm.device import choose_device, torch_defaults
 from audiolm.errors import AudioError, ConfigurationError
 from audiolm.model_io.compatibility import check_parts
 from audiolm.model_io.folder import save_parts
 from audiolm.model_io.manifest import ModelInfo, model_fingerprint
 from audiolm.part import Dtype, Part
+from audiolm.parts import CODEC, SEMANTIC, stage_part
 from audiolm.pipeline import DEFAULT_SAMPLING, Pipeline, Progress
 from audiolm.prompt import check_seconds, prompt_samples, require_audio
 from audiolm.semantic.contract import SemanticTokenizer
 from audiolm.shapes import CODEC_HOP, SAMPLE_RATE, SEMANTIC_HOP, SemanticIds, Waveform
-from audiolm.stages import Sampling, Stage
-
-
-@dataclass(frozen=True)
-class Tokens:
-    """One recording as tokens."""
-
-    semantic: Tensor
-    """(S,) int64 at 25 Hz: what is said."""
-    acoustic: Tensor
-    """(Q, F) int64 at 50 Hz: how it sounds."""
+from audiolm.stages import KINDS, Sampling, Stage, stage_generator
+from audiolm.tokens import Tokens, checked_codes
 
 
 class AudioLM:
@@ -47,15 +41,18 @@ class AudioLM:
     Args:
         codec: makes codes of a waveform, and a waveform of codes.
         semantic: makes semantic ids of a waveform.
-        stages: by kind: semantic, coarse, fine, acoustic_only; a mode says when it lacks one.
+        stages: by kind, one of `audiolm.stages.KINDS`: semantic, coarse, fine, acoustic_only; a
+            mode says when it lacks one.
         name: what the model calls itself.
         info: what else its folder says of it.
         fingerprints: of the parts by name, where they are known; computed otherwise.
 
     Raises:
         ModelFolderError: when the parts do not belong together.
+        ConfigurationError: a stage is given under a name that is no kind of stage.
 
-    The parts are put into evaluation mode. A model lives on the device of its codec.
+    The parts are put into evaluation mode. A model lives on the device of its codec. PyTorch's
+    default type and device, and autocast, are the caller's: they change nothing in here.
     """
 
     def __init__(
@@ -81,8 +78,8 @@ class AudioLM:
     @property
     def parts(self) -> dict[str, Part]:
         """Every part under the name that it has in a model folder."""
-        stages = {f"stage_{kind}": stage for kind, stage in self.stages.items()}
-        return {"codec": self.codec, "semantic": self.semantic, **stages}
+        stages = {stage_part(kind).name: stage for kind, stage in self.stages.items()}
+        return {CODEC.name: self.codec, SEMANTIC.name: self.semantic, **stages}
 
     @property
     def fingerprint(self) -> str:
@@ -135,19 +132,30 @@ class AudioLM:
         """One run through the stages, for those who want them one by one.
 
         Raises:
-            ConfigurationError: `sampling` names an unknown kind of stage, or the codec does not
-                have so many `levels`.
+            ConfigurationError: `seed` is no seed, `sampling` names an unknown kind of stage or is
+                no sampling, or the codec does not have so many `levels`.
         """
-        self.check_levels(levels)
-        chosen = {**self.sampling, **(sampling or {})}
-        unknown = set(chosen) - set(DEFAULT_SAMPLING)
-        if unknown:
-            names = ", ".join(sorted(unknown))
+        seed = checked_seed(seed)
+        generators = {kind: stage_generator(seed, kind, self.device) for kind in self.stages}
+        levels = self.levels if levels is None else self.check_levels(levels)
+        return Pipeline(self.stages, self._sampling(sampling), generators, progress, levels)
+
+    def _sampling(self, asked: Mapping[str, Sampling] | None) -> dict[str, Sampling]:
+        """How each kind of stage is sampled: as asked, else the model's own way."""
+        if asked is not None and not isinstance(asked, Mapping):
             raise ConfigurationError(
-                f"sampling: no stage {names}; use {', '.join(DEFAULT_SAMPLING)}"
+                f"sampling: need settings by kind of stage, got {type(asked).__name__}; "
+                "e.g. {'coarse': audiolm.Sampling(temperature=0.7)}"
             )
-        generator = torch.Generator(self.device).manual_seed(seed)
-        return Pipeline(self.stages, chosen, generator, progress, levels or self.levels)
+        for kind, setting in (asked or {}).items():
+            if kind not in KINDS:
+                raise ConfigurationError(f"sampling: no stage {kind}; use {', '.join(KINDS)}")
+            if not isinstance(setting, Sampling):
+                raise ConfigurationError(
+                    f"sampling.{kind}: need a Sampling, got {type(setting).__name__}; "
+                    "e.g. audiolm.Sampling(temperature=0.7)"
+                )
+        return {**self.sampling, **(asked or {})}
 
     @overload
     def continuation(
@@ -177,7 +185,6 @@ class AudioLM:
         continuation_only: bool = ...,
         progress: Progress | None = ...,
     ) -> list[Audio]: ...
-    @torch.inference_mode()
     def continuation(
         self,
         prompt: Audio | Sequence[Audio],
@@ -223,22 +230,22 @@ class AudioLM:
         """
         if baseline not in (None, "acoustic-only"):
             raise ConfigurationError(f"baseline: {baseline!r} is not known; use acoustic-only")
-        check_seconds("seconds", seconds)
-        prompts = [prompt] if isinstance(prompt, Audio) else list(prompt)
+        seconds = check_seconds("seconds", seconds)
         cut = []  # each (T,)
-        # A warning is said to come from the caller: level 2 is here, 3 is inference_mode around it,
-        # 4 the caller. A loop, because a comprehension may be a level of its own.
-        for recording in prompts:
-            cut.append(prompt_samples(recording, prompt_seconds, stacklevel=4))
+        # A warning is said to come from the caller: level 2 is here, 3 the caller. A loop, because
+        # a comprehension may be a level of its own.
+        for recording in _recordings(prompt):
+            cut.append(prompt_samples(recording, prompt_seconds, stacklevel=3))
         run = self.pipeline(seed, sampling, progress, levels)
         answers: dict[int, Audio] = {}
         for length in dict.fromkeys(len(samples) for samples in cut):
             rows = [row for row, samples in enumerate(cut) if len(samples) == length]
-            waveform = torch.from_numpy(np.stack([cut[row] for row in rows])).to(self.device)
-            answer = self._continue(waveform, seconds, baseline, run)  # (B, T)
             skip = length if continuation_only else 0
-            answers |= zip(rows, _audios(answer[:, skip:]), strict=True)
-        ordered = [answers[row] for row in range(len(prompts))]
+            with self._inference():
+                waveform = torch.from_numpy(np.stack([cut[row] for row in rows])).to(self.device)
+                answer = self._continue(waveform, seconds, baseline, run)  # (B, T)
+                answers |= zip(rows, _audios(answer[:, skip:]), strict=True)
+        ordered = [answers[row] for row in range(len(cut))]
         return ordered[0] if isinstance(prompt, Audio) else ordered
 
     def _continue(
@@ -247,7 +254,7 @@ class AudioLM:
         """Prompts (B, T) of whole semantic steps to waveforms of prompt and continuation."""
         samples = prompt.shape[1] + _samples(seconds)
         frames, steps = -(-samples // CODEC_HOP), -(-samples // SEMANTIC_HOP)
-        known = self.codec.encode(prompt)  # (B, Q, F of the prompt)
+        known = encode_in_chunks(self.codec, prompt)  # (B, Q, F of the prompt)
         if baseline is None:
             ids = self.semantic.encode(prompt)  # (B, S of the prompt)
             ids = run.semantic(ids, seconds, steps)  # (B, S)
@@ -255,9 +262,8 @@ class AudioLM:
         else:
             codes = run.acoustic_only(known, frames)  # (B, Q', F)
         codes = run.fine(codes, known)  # (B, Q, F)
-        return self.codec.decode(codes)[:, :samples]
+        return decode_in_chunks(self.codec, codes)[:, :samples]
 
-    @torch.inference_mode()
     def acoustic_generation(
         self,
         audio: Audio,
@@ -276,11 +282,11 @@ class AudioLM:
             AudioError, ConfigurationError, ModelFolderError: as `continuation`.
         """
         run = self.pipeline(seed, sampling, progress, levels)
-        waveform = self._waveform(audio)  # (1, T)
-        ids = self.semantic.encode(waveform)  # (1, S)
-        return self._in_any_voice(ids, waveform.shape[1], run)
+        with self._inference():
+            waveform = self._waveform(audio)  # (1, T)
+            ids = self.semantic.encode(waveform)  # (1, S)
+            return self._in_any_voice(ids, waveform.shape[1], run)
 
-    @torch.inference_mode()
     def unconditional(
         self,
         seconds: float = 10.0,
@@ -295,67 +301,92 @@ class AudioLM:
         Raises:
             ConfigurationError, ModelFolderError: as `continuation`.
         """
-        check_seconds("seconds", seconds)
+        seconds = check_seconds("seconds", seconds)
         run = self.pipeline(seed, sampling, progress, levels)
         samples = _samples(seconds)
-        ids = torch.empty(1, 0, dtype=torch.long, device=self.device)  # (1, S = 0)
-        ids = run.semantic(ids, seconds, -(-samples // SEMANTIC_HOP))  # (1, S)
-        return self._in_any_voice(ids, samples, run)
+        with self._inference():
+            ids = torch.empty(1, 0, dtype=torch.long, device=self.device)  # (1, S = 0)
+            ids = run.semantic(ids, seconds, -(-samples // SEMANTIC_HOP))  # (1, S)
+            return self._in_any_voice(ids, samples, run)
 
     def _in_any_voice(self, ids: SemanticIds, samples: int, run: Pipeline) -> Audio:
         """Stages 2 and 3 without a prompt: ids (1, S) to a recording of so many samples."""
         none = torch.empty(1, self.codec.levels, 0, dtype=torch.long, device=self.device)
         codes = run.coarse(ids, none, -(-samples // CODEC_HOP))  # (1, Q', F)
         codes = run.fine(codes, none)  # (1, Q, F)
-        return _audios(self.codec.decode(codes)[:, :samples])[0]
+        return _audios(decode_in_chunks(self.codec, codes)[:, :samples])[0]
 
-    @torch.inference_mode()
     def reconstruction(self, audio: Audio, levels: int | None = None) -> Audio:
         """What the codec makes of a recording, with its first `levels` levels, all when None.
+
+        However long it is, it goes through the codec in chunks; `reconstruct_stream` needs not even
+        the recording in memory.
 
         Raises:
             AudioError: the recording is empty.
             ConfigurationError: the codec does not have so many levels.
         """
-        self.check_levels(levels)
-        waveform = self._waveform(audio)  # (1, T)
-        decoded = self.codec.decode(self.codec.encode(waveform, levels))  # (1, F * 320)
-        return _audios(decoded[:, : waveform.shape[1]])[0]
+        levels = self.codec.levels if levels is None else self.check_levels(levels)
+        with self._inference():
+            waveform = self._waveform(audio)  # (1, T)
+            codes = encode_in_chunks(self.codec, waveform, levels)  # (1, levels, F)
+            decoded = decode_in_chunks(self.codec, codes)  # (1, F * 320)
+            return _audios(decoded[:, : waveform.shape[1]])[0]
 
-    @torch.inference_mode()
+    def reconstruct_stream(
+        self, chunks: Iterable[np.ndarray | Tensor], levels: int | None = None
+    ) -> Iterator[np.ndarray]:
+        """`reconstruction` of a recording that comes in chunks: an hour in the memory of seconds.
+
+        Args:
+            chunks: samples (T,) at 16 kHz, any lengths, one recording after all.
+            levels: how many of the codec's levels are used; all when None.
+
+        Returns:
+            float32 chunks, together as long as the input; `reconstruction` to within 1e-4.
+
+        Raises:
+            ConfigurationError: the codec does not have so many levels.
+            AudioError: while iterating: a chunk is not (T,) finite numbers.
+        """
+        return reconstruct_chunks(self.codec, chunks, levels)
+
     def tokenize(self, audio: Audio) -> Tokens:
-        """A recording as semantic ids and codes, on the CPU.
+        """A recording as semantic ids and codes, on the CPU; tensors that one can train on.
 
         Raises:
             AudioError: the recording is empty.
         """
-        waveform = self._waveform(audio)  # (1, T)
-        return Tokens(self.semantic.encode(waveform)[0].cpu(), self.codec.encode(waveform)[0].cpu())
+        with self._inference():
+            waveform = self._waveform(audio)  # (1, T)
+            semantic = self.semantic.encode(waveform)[0].cpu()
+            acoustic = encode_in_chunks(self.codec, waveform)[0].cpu()
+        with torch.inference_mode(False):  # a clone made here is an ordinary tensor
+            return Tokens(semantic.clone(), acoustic.clone())
 
-    @torch.inference_mode()
-    def decode(self, tokens: Tokens) -> Audio:
-        """The waveform that the codes of `tokens` stand for, 320 samples a frame.
+    def decode(self, tokens: Tokens | Tensor | np.ndarray) -> Audio:
+        """The waveform that codes stand for, 320 samples a frame.
+
+        Args:
+            tokens: what `tokenize` returns, or codes alone: (q, F), or (1, q, F), whole numbers of
+                any type, as a tensor, an array or nested lists.
 
         Raises:
-            ConfigurationError: the codes are not (q, F) ids of this codec.
+            ConfigurationError: the codes are not ids of this codec.
         """
-        codes, Q, N = tokens.acoustic, self.codec.levels, self.codec.codebook_size
-        if codes.ndim != 2 or not 1 <= codes.shape[0] <= Q or codes.shape[1] == 0:
-            raise ConfigurationError(
-                f"tokens.acoustic: shape {tuple(codes.shape)} is not (levels, frames) with "
-                f"1 to {Q} levels and at least one frame; pass what tokenize() returns"
-            )
-        if codes.is_floating_point() or not bool(((codes >= 0) & (codes < N)).all()):
-            raise ConfigurationError(
-                f"tokens.acoustic: not all ids are whole numbers in 0 to {N - 1}"
-            )
-        return _audios(self.codec.decode(codes[None].to(self.device)))[0]
+        codes = checked_codes(tokens, self.codec.levels, self.codec.codebook_size)  # (1, q, F)
+        with self._inference():
+            return _audios(decode_in_chunks(self.codec, codes.to(self.device)))[0]
 
-    def check_levels(self, levels: int | None) -> None:
-        """Raise ConfigurationError where the codec does not have so many levels."""
-        Q = self.codec.levels
-        if levels is not None and not 1 <= levels <= Q:
-            raise ConfigurationError(f"levels: {levels} asked of a codec with {Q}; give 1 to {Q}")
+    def check_levels(self, levels: object) -> int:
+        """A number of levels; ConfigurationError where the codec does not have so many."""
+        return checked_levels(levels, self.codec.levels)
+
+    @contextmanager
+    def _inference(self) -> Iterator[None]:
+        """No gradients, and PyTorch's own defaults whatever the caller has set."""
+        with torch.inference_mode(), torch_defaults(self.device):
+            yield
 
     def _waveform(self, audio: Audio) -> Waveform:
         """A recording as (1, T) at 16 kHz on the model's device."""
@@ -363,6 +394,15 @@ class AudioLM:
         if not len(samples):
             raise AudioError("audio: there are no samples in it; read a recording that has some")
         return torch.from_numpy(samples)[None].to(self.device)
+
+
+def _recordings(prompt: Audio | Sequence[Audio]) -> list[Audio]:
+    """One prompt or several as a list."""
+    if isinstance(prompt, Audio):
+        return [prompt]
+    if isinstance(prompt, Iterable) and not isinstance(prompt, str | bytes):
+        return list(prompt)
+    return [require_audio(prompt, "prompt")]
 
 
 def _samples(seconds: float) -> int:

@@ -1,7 +1,8 @@
 """One run through the stages: what is said next, how it sounds, fine detail (paper, section III-C).
 
 Each method takes tokens that are known, of the prompt if there is one, and returns them with those
-that a stage drew. One generator goes through all stages, so that one seed gives one result.
+that a stage drew. Each stage draws from a generator of its own, seeded by the seed and the stage's
+name: one seed gives one result, whether stages work one after the other or take turns.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,14 +12,11 @@ import torch
 
 from audiolm.errors import ModelFolderError
 from audiolm.shapes import CODEC_HOP, SAMPLE_RATE, Codes, SemanticIds
-from audiolm.stages import Sampling, Stage, Streams, stretch
+from audiolm.stages import KINDS, Sampling, Stage, Streams, stretch
 from audiolm.stages.layout import MASK
 
 DEFAULT_SAMPLING: Mapping[str, Sampling] = {
-    "semantic": Sampling(temperature=0.6),
-    "coarse": Sampling(temperature=0.8),
-    "fine": Sampling(temperature=0.6),
-    "acoustic_only": Sampling(temperature=0.8),
+    name: Sampling(temperature=kind.temperature) for name, kind in KINDS.items()
 }
 """The paper's temperatures (section IV-B)."""
 
@@ -32,7 +30,8 @@ class Pipeline:
 
     stages: Mapping[str, Stage]
     sampling: Mapping[str, Sampling]
-    generator: torch.Generator
+    generators: Mapping[str, torch.Generator]
+    """By kind of stage, as `stage_generator` makes them."""
     progress: Progress | None = None
     levels: int | None = None
     """Levels of codes to make; as many as there are when None."""
@@ -100,7 +99,7 @@ class Pipeline:
             prefix,
             steps=steps,
             sampling=self.sampling[kind],
-            generator=self.generator,
+            generator=self.generators[kind],
             progress=advance,
         )
         advance(of)

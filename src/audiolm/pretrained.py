@@ -18,6 +18,7 @@ from audiolm.model import AudioLM
 from audiolm.model_io.folder import load_part, save_part
 from audiolm.model_io.manifest import MANIFEST, read_manifest
 from audiolm.part import Dtype
+from audiolm.parts import CODEC, SEMANTIC, STAGES
 from audiolm.semantic.contract import SemanticTokenizer
 from audiolm.stages import Stage
 
@@ -54,16 +55,16 @@ def load(name_or_path: str | Path = "speech", device: torch.device | str = "auto
     target = choose_device(device)
     folder = find(name_or_path)
     manifest = read_manifest(folder)
-    codec = load_part(folder, "codec", target)
-    semantic = load_part(folder, "semantic", target)
+    codec = load_part(folder, CODEC.name, target)
+    semantic = load_part(folder, SEMANTIC.name, target)
     assert isinstance(codec, Codec)
     assert isinstance(semantic, SemanticTokenizer)
     stages: dict[str, Stage] = {}
-    for name in manifest.parts:
-        if name.startswith("stage_"):
-            stage = load_part(folder, name, target)
+    for kind, part in STAGES.items():
+        if part.name in manifest.parts:
+            stage = load_part(folder, part.name, target)
             assert isinstance(stage, Stage)
-            stages[name.removeprefix("stage_")] = stage
+            stages[kind] = stage
     fingerprints = {name: entry.fingerprint for name, entry in manifest.parts.items()}
     try:
         return AudioLM(codec, semantic, stages, manifest.name, manifest.info, fingerprints)

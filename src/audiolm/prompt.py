@@ -4,13 +4,13 @@ Of a long prompt the end is used, in whole semantic steps, and the caller is tol
 recording, is too short to be continued or is no length is refused.
 """
 
-import math
 import warnings
 
 import numpy as np
 
+from audiolm.arguments import checked_seconds
 from audiolm.audio.waveform import Audio
-from audiolm.errors import AudioError, ConfigurationError
+from audiolm.errors import AudioError
 from audiolm.shapes import SAMPLE_RATE, SEMANTIC_HOP
 
 MINIMUM_PROMPT_SECONDS = 0.5
@@ -41,7 +41,7 @@ def prompt_samples(prompt: Audio, seconds: float | None, stacklevel: int = 2) ->
     """
     require_audio(prompt, "prompt")
     if seconds is not None:
-        check_seconds("prompt_seconds", seconds)
+        seconds = check_seconds("prompt_seconds", seconds)
         warn_where_cut(prompt.seconds, seconds, stacklevel + 1)
         prompt = prompt.last(seconds)
     if prompt.seconds < MINIMUM_PROMPT_SECONDS:
@@ -64,13 +64,9 @@ def warn_where_cut(whole: float, used: float, stacklevel: int = 2) -> None:
         )
 
 
-def check_seconds(name: str, seconds: float) -> None:
-    """Raise ConfigurationError where `seconds` is not a length; `name` is the setting's."""
-    if not (math.isfinite(seconds) and 0 < seconds <= MAXIMUM_SECONDS):
-        raise ConfigurationError(
-            f"{name}: {seconds:g} is not a length; give more than 0 and at most "
-            f"{MAXIMUM_SECONDS:g} seconds"
-        )
+def check_seconds(name: str, seconds: object) -> float:
+    """`seconds` as a number; ConfigurationError where it is no length. `name` is the setting's."""
+    return checked_seconds(name, seconds, MAXIMUM_SECONDS)
 
 
 def require_audio(audio: Audio, name: str) -> Audio:

@@ -9,7 +9,12 @@ import torch
 from audiolm.errors import ConfigurationError, ModelFolderError
 from audiolm.model_io.folder import count_parameters, load_part, save_part, save_parts
 from audiolm.model_io.manifest import FORMAT_VERSION, ModelInfo, read_manifest
-from audiolm.stages import LayoutConfig, Stage, StageConfig, TransformerConfig
+from audiolm.stages import (
+    AutoregressiveConfig,
+    AutoregressiveStage,
+    LayoutConfig,
+    TransformerConfig,
+)
 from tiny import noise, tiny_model
 
 
@@ -24,12 +29,14 @@ def folder(lm, tmp_path) -> Path:
     return tmp_path / "model"
 
 
-def wide_stage() -> Stage:
+def wide_stage() -> AutoregressiveStage:
     """A stage whose matrices have rows long enough for eight bits."""
     transformer = TransformerConfig(layers=1, heads=2, width=128, feed_forward=256)
     layout = LayoutConfig(kind="fine", codebook_size=32, coarse_levels=2, levels=4)
     torch.manual_seed(0)
-    return Stage(StageConfig(layout=layout, transformer=transformer, context_seconds=1.0))
+    return AutoregressiveStage(
+        AutoregressiveConfig(layout=layout, transformer=transformer, context_seconds=1.0)
+    )
 
 
 # ---- round trips ---------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from audiolm.errors import AudioLMError
-from audiolm.stages import Stage, Streams
+from audiolm.stages import AutoregressiveStage, Streams
 from stages.tiny_stages import KINDS, random_streams, tiny
 
 
@@ -145,5 +145,5 @@ def test_streams_without_anything_to_predict_are_refused():
 
 def test_initial_loss_is_near_that_of_a_uniform_guess():
     torch.manual_seed(0)
-    stage = Stage(tiny("acoustic_only").config)
+    stage = AutoregressiveStage(tiny("acoustic_only").config)
     assert float(stage(random_streams(4, 20)).loss.detach()) == pytest.approx(math.log(5), abs=0.1)

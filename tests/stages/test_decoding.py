@@ -226,9 +226,9 @@ def test_autocast_around_changes_nothing_but_narrow_weights_do():
 @pytest.mark.parametrize(
     ("kind", "prefix", "message"),
     [
-        ("semantic", Streams(torch.tensor([[1, -1]])), "padded"),
+        ("semantic", Streams(torch.tensor([[1, -1]])), "padded, or holds masks"),
         ("coarse", Streams(torch.tensor([[1, 2]])), "5 frames need 3 semantic ids, got 2"),
-        ("acoustic_only", Streams(codes=torch.full((1, 2, 3), -1)), "padded"),
+        ("acoustic_only", Streams(codes=torch.full((1, 2, 3), -1)), "padded, or holds masks"),
         ("acoustic_only", Streams(codes=torch.zeros(1, 1, 3).long()), "codes of 2 levels"),
         ("fine", Streams(codes=torch.zeros(1, 1, 3).long()), "codes of 2 levels"),
         ("semantic", Streams(torch.tensor([[6]])), "0 to 5"),

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from audiolm.errors import AudioLMError
-from audiolm.stages.sampling import Sampling, draw
+from audiolm.stages.sampling import Sampling, draw, stage_generator
 
 
 def generator(seed=0):
@@ -45,7 +45,7 @@ def plain_probabilities(logits, sampling):
 def test_draws_follow_the_plain_distribution(sampling):
     logits = torch.tensor([2.0, -1.0, 0.5, 1.9, -3.0, 1.0, 0.4, -0.2])
     expected = torch.tensor(plain_probabilities(logits, sampling))
-    ids = draw(logits.expand(20_000, -1), sampling, generator(), "test")
+    ids = draw(logits.expand(20_000, -1), sampling, [generator()], "test")
     measured = torch.bincount(ids, minlength=8) / 20_000
     assert (measured[expected == 0] == 0).all()
     assert (measured - expected).abs().max() < 0.015  # 4 standard deviations
@@ -54,7 +54,7 @@ def test_draws_follow_the_plain_distribution(sampling):
 def test_temperature_zero_takes_the_likeliest():
     logits = torch.randn(50, 7, generator=generator())
     for temperature in (0.0, 1e-30, 1e-5):
-        ids = draw(logits, Sampling(temperature=temperature), generator(1), "test")
+        ids = draw(logits, Sampling(temperature=temperature), [generator(1)], "test")
         assert torch.equal(ids, logits.argmax(-1))
 
 
@@ -76,23 +76,23 @@ def test_no_logits_make_it_draw_what_is_not_allowed(logits, temperature, top_k, 
     sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p)
     if not possible:
         with pytest.raises(AudioLMError, match=r"^name: "):
-            draw(row, sampling, generator(seed), "name", forbidden)
+            draw(row, sampling, [generator(seed)], "name", forbidden)
     else:
-        assert int(draw(row, sampling, generator(seed), "name", forbidden)) in possible
+        assert int(draw(row, sampling, [generator(seed)], "name", forbidden)) in possible
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_output_that_is_not_finite_is_an_error_unless_forbidden(bad):
     logits = torch.tensor([[0.0, bad, 1.0]])
     with pytest.raises(AudioLMError, match=r"^coarse stage: .*not finite"):
-        draw(logits, Sampling(), generator(), "coarse stage")
-    assert int(draw(logits, Sampling(), generator(), "coarse stage", torch.tensor([1]))) != 1
+        draw(logits, Sampling(), [generator()], "coarse stage")
+    assert int(draw(logits, Sampling(), [generator()], "coarse stage", torch.tensor([1]))) != 1
 
 
 def test_the_generator_alone_decides():
     logits = torch.randn(4, 30, generator=generator())
     before = torch.random.get_rng_state()
-    ids = [draw(logits, Sampling(), generator(seed), "test").tolist() for seed in (1, 1, 2)]
+    ids = [draw(logits, Sampling(), [generator(seed)], "test").tolist() for seed in (1, 1, 2)]
     assert ids[0] == ids[1] != ids[2]
     assert torch.equal(before, torch.random.get_rng_state())
 
@@ -101,3 +101,21 @@ def test_the_generator_alone_decides():
 def test_settings_out_of_range_are_refused(bad):
     with pytest.raises(ValidationError):
         Sampling(**bad)
+
+
+def test_each_stage_of_a_seed_has_a_generator_of_its_own():
+    first = {
+        name: torch.rand(4, generator=stage_generator(3, name)).tolist()
+        for name in ("semantic", "coarse", "fine")
+    }
+    assert len({tuple(numbers) for numbers in first.values()}) == 3
+    assert torch.rand(4, generator=stage_generator(3, "fine")).tolist() == first["fine"]
+    assert torch.rand(4, generator=stage_generator(4, "fine")).tolist() != first["fine"]
+    assert torch.rand(4, generator=stage_generator(2**63 - 1, "fine")).shape == (4,)
+
+
+def test_rows_draw_from_their_own_generators():
+    logits = torch.zeros(6, 50)
+    together = draw(logits, Sampling(), [generator(1), generator(2), generator(3)], "test")
+    apart = [draw(logits[:2], Sampling(), [generator(seed)], "test") for seed in (1, 2, 3)]
+    assert torch.equal(together, torch.cat(apart))

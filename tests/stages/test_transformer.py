@@ -2,7 +2,12 @@ import pytest
 import torch
 
 from audiolm.errors import ConfigurationError
-from audiolm.stages import LayoutConfig, Stage, StageConfig, TransformerConfig
+from audiolm.stages import (
+    AutoregressiveConfig,
+    AutoregressiveStage,
+    LayoutConfig,
+    TransformerConfig,
+)
 from audiolm.stages.layout import PAD
 from stages.tiny_stages import KINDS, random_streams, tiny
 
@@ -80,7 +85,9 @@ def test_every_weight_learns(kind, conditioning):
 )
 def test_the_papers_size_builds_without_memory(kind, ids, heads):
     with torch.device("meta"):
-        stage = Stage(StageConfig(layout=LayoutConfig(kind=kind), context_seconds=10.0))
+        stage = AutoregressiveStage(
+            AutoregressiveConfig(layout=LayoutConfig(kind=kind), context_seconds=10.0)
+        )
     blocks = 12 * (4 * 1024 * 1024 + 2 * 1024 * 4096 + 2 * 1024)
     rest = (ids + heads) * 1024 + 1024 + 16 * 32  # embedding, heads, last norm, position bias
     assert sum(weight.numel() for weight in stage.parameters()) == blocks + rest

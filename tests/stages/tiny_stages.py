@@ -2,7 +2,13 @@
 
 import torch
 
-from audiolm.stages import LayoutConfig, Stage, StageConfig, Streams, TransformerConfig
+from audiolm.stages import (
+    AutoregressiveConfig,
+    AutoregressiveStage,
+    LayoutConfig,
+    Streams,
+    TransformerConfig,
+)
 
 CLUSTERS, CODEBOOK, COARSE, LEVELS = 6, 5, 2, 4
 
@@ -22,7 +28,7 @@ KINDS = [
 def tiny(kind, conditioning="prefix", *, context_seconds=10.0, dropout=0.0, seed=0, **layout):
     layout.setdefault("remove_repeats", kind == "semantic" or conditioning == "prefix")
     layout.setdefault("look_ahead", 0 if conditioning == "prefix" else 1)
-    config = StageConfig(
+    config = AutoregressiveConfig(
         layout=LayoutConfig(
             kind=kind,
             clusters=CLUSTERS,
@@ -43,7 +49,7 @@ def tiny(kind, conditioning="prefix", *, context_seconds=10.0, dropout=0.0, seed
         ),
         context_seconds=context_seconds,
     )
-    stage = Stage(config).eval()
+    stage = AutoregressiveStage(config).eval()
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, weight in stage.named_parameters():

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from audiolm.stages import Stage, Streams
+from audiolm.stages import AutoregressiveStage, Streams
 from audiolm.training.new_ids import carried_over, shares_of_old_ids
 from tiny import COARSE, K, N, tiny_model, tiny_tokenizer
 
@@ -48,7 +48,7 @@ def stage(kind: str, clusters: int, **layout) -> Stage:
     """The tiny stage, for another K or layout; its weights are of no account."""
     given = tiny_model(kinds=(kind,)).stages[kind].config
     changed = given.layout.model_copy(update={"clusters": clusters, **layout})
-    return Stage(given.model_copy(update={"layout": changed})).eval()
+    return AutoregressiveStage(given.model_copy(update={"layout": changed})).eval()
 
 
 def streams(semantic: torch.Tensor, seed: int = 0) -> Streams:

@@ -9,7 +9,7 @@ from torch import nn
 from audiolm.codec import build_codec
 from audiolm.errors import ConfigurationError
 from audiolm.semantic.w2v_bert import W2vBert
-from audiolm.stages import Stage
+from audiolm.stages import AutoregressiveStage
 from audiolm.training.preset import (
     STEPS,
     StepName,
@@ -57,7 +57,9 @@ def test_the_papers_networks_have_the_papers_sizes() -> None:
         assert parameters(codec) == 11_805_185
         assert codec.quantizer.codebooks.shape == (12, 1024, 512)  # buffers: no gradient
         assert parameters(W2vBert(preset.w2v_bert)) == 590_473_224
-        stages = {name: parameters(Stage(config)) for name, config in preset.stages.items()}
+        stages = {
+            name: parameters(AutoregressiveStage(config)) for name, config in preset.stages.items()
+        }
     assert stages == {
         "semantic": 153_121_280,
         "coarse": 160_460_288,

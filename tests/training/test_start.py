@@ -8,7 +8,7 @@ from audiolm.codec import SpectralConfig, build_codec, exported
 from audiolm.errors import ConfigurationError, ModelFolderError
 from audiolm.model_io.folder import load_part, save_part
 from audiolm.semantic.w2v_bert import W2vBert, W2vBertConfig
-from audiolm.stages import Stage
+from audiolm.stages import AutoregressiveStage
 from audiolm.training.start import start_conformer, start_from
 from tiny import K, noise, tiny_model
 
@@ -78,7 +78,7 @@ def test_w2v_bert_starts_from_the_layers_of_the_tokenizer(lm, folder) -> None:
 
 
 def test_a_stage_starts_with_the_same_predictions(lm, folder) -> None:
-    stage = Stage(lm.stages["coarse"].config)
+    stage = AutoregressiveStage(lm.stages["coarse"].config)
     start_from(folder, "stage_coarse", stage)
     for name, tensor in lm.stages["coarse"].state_dict().items():
         assert torch.equal(stage.state_dict()[name], tensor), name
@@ -127,7 +127,7 @@ def test_a_stage_of_another_layout_is_told_where_ids_are_new_as_well(tmp_path, o
     given = tiny_model(kinds=("coarse",), conditioning=theirs, remove_repeats=False)
     given.save(tmp_path / "given")
     layout = given.stages["coarse"].config.layout.model_copy(update={"conditioning": other})
-    stage = Stage(given.stages["coarse"].config.model_copy(update={"layout": layout}))
+    stage = AutoregressiveStage(given.stages["coarse"].config.model_copy(update={"layout": layout}))
     with pytest.raises(ConfigurationError) as error:
         start_from(tmp_path / "given", "stage_coarse", stage, torch.eye(K))
     assert f"conditioning {theirs} (the preset: {other})" in str(error.value)
@@ -137,12 +137,12 @@ def test_a_stage_of_other_sizes_is_told_and_no_fingerprints_are(folder, lm) -> N
     config = lm.stages["fine"].config
     wider = config.transformer.model_copy(update={"feed_forward": 64})
     changes = {"transformer": wider, "codec_fingerprint": "other", "semantic_rate": 3.0}
-    said = refused(folder, "stage_fine", Stage(config.model_copy(update=changes)))
+    said = refused(folder, "stage_fine", AutoregressiveStage(config.model_copy(update=changes)))
     assert "otherwise: transformer.feed_forward 32 (the preset: 64); give" in said
 
 
 def test_a_part_that_is_not_there_is_told(folder, lm) -> None:
-    stage = Stage(lm.stages["fine"].config)
+    stage = AutoregressiveStage(lm.stages["fine"].config)
     with pytest.raises(ModelFolderError, match="the model has no part stage_acoustic_only"):
         start_from(folder, "stage_acoustic_only", stage)
 

@@ -1,6 +1,6 @@
 """What every codec answers to, whatever network is behind it."""
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from typing import Protocol
 
 from audiolm.part import Part
@@ -27,7 +27,7 @@ class DecoderStream(Protocol):
         """Say that there are no more frames; return the samples that are left."""
 
 
-class Codec(Part):
+class Codec(Part, ABC):
     """A neural codec: 16 kHz waveform to residual-quantizer ids and back (paper, section III-A)."""
 
     sample_rate: int = SAMPLE_RATE

@@ -8,6 +8,7 @@ Weights lie in safetensors files and settings in JSON; nothing in a model folder
 import shutil
 import uuid
 from collections.abc import Mapping
+from contextlib import nullcontext
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -18,35 +19,29 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from audiolm.atomic import replacing
-from audiolm.codec import CodecConfig, build_codec
-from audiolm.configuration import Configuration, parse
+from audiolm.configuration import parse
+from audiolm.device import torch_defaults
 from audiolm.errors import AudioLMError, ModelFolderError
 from audiolm.int8 import from_int8, is_matrix, to_int8
 from audiolm.model_io.compatibility import renamed
+from audiolm.model_io.lock import locked
 from audiolm.model_io.manifest import MANIFEST, Manifest, PartEntry, read_manifest, write_manifest
 from audiolm.part import Dtype, Part, element_type, fingerprint
-from audiolm.semantic import SemanticConfig, build_tokenizer
-from audiolm.stages import Stage, StageConfig
+from audiolm.parts import part_kind
 
 _FLOATS = {"F16", "BF16", "F32", "F64"}
 _SCALES = ".int8_scales"
 """Behind the name of a matrix in eight bits, the name of its rows' scales."""
 
 
-class _CodecEntry(Configuration):
-    """Any codec's configuration."""
-
-    config: CodecConfig
-    """Told apart by its kind."""
-
-
 def load_part(folder: str | Path, name: str, device: torch.device | str = "cpu") -> Part:
     """Load one part (`codec`, `semantic`, `stage_coarse`, …) in float32, ready for inference.
 
     Raises:
-        ModelFolderError: when the part is not listed, or its file is missing, truncated or altered.
+        ModelFolderError: when there is no such part, it is not listed, or its file is missing,
+            truncated, altered or a link out of the folder.
     """
-    folder = Path(folder)
+    folder, kind = Path(folder), part_kind(name)
     manifest = read_manifest(folder)
     if name not in manifest.parts:
         listed = ", ".join(manifest.parts) or "none"
@@ -55,18 +50,23 @@ def load_part(folder: str | Path, name: str, device: torch.device | str = "cpu")
             f"train it with: audiolm train … --only {name}"
         )
     entry = manifest.parts[name]
-    weights = _read_weights(folder / entry.file, entry)
+    where = f"{folder / MANIFEST}: parts.{name}.config"
     # The global generator is put back: building a network draws first weights that are thrown away.
+    # Outside the caller's inference mode: a part that is loaded can be trained.
     try:
-        with torch.random.fork_rng(devices=[]):
-            part = _build(name, entry, f"{folder / MANIFEST}: parts.{name}.config")
-        part.load_state_dict(renamed(weights), assign=True)
+        with torch.inference_mode(False), torch_defaults(torch.device(device)):
+            weights = _read_weights(folder / entry.file, entry)
+            with torch.random.fork_rng(devices=[]):
+                part = kind.build(entry.config, where)
+            part.load_state_dict(renamed(weights), assign=True)
+            return part.to(device).eval()
+    except ModelFolderError:
+        raise
     except (AudioLMError, RuntimeError) as error:
         raise ModelFolderError(
             f"{folder / entry.file}: does not fit the configuration of {name} in {MANIFEST} "
             f"({str(error).splitlines()[0]}); update audiolm or fetch the model again"
         ) from None
-    return part.to(device).eval()
 
 
 def save_part(
@@ -80,44 +80,41 @@ def save_part(
 
     The part itself stays as it is. Its fingerprint is that of the weights as they are stored: a
     codec or tokenizer should be `rounded()` before it makes the tokens that a stage learns from.
+    Several processes may save parts into one folder: they wait for each other.
 
     Args:
         folder: a model folder, or one that may become one.
-        name: `codec`, `semantic` or `stage_` and the kind of stage.
+        name: one of `audiolm.parts.PARTS`: `codec`, `semantic`, or `stage_` and the kind of stage.
         part: what to write.
         about: what model.json says beside its parts (`name` and the fields of `ModelInfo`); what is
             not given stays as it is.
         dtype: how the weights are stored.
 
     Raises:
-        ModelFolderError: when the folder holds something else, cannot be written, or a weight is
-            too large for `dtype`.
+        ModelFolderError: when there is no such part or `part` is another, the folder holds
+            something else or cannot be written, or a weight is too large for `dtype`.
     """
-    folder = Path(folder)
-    known = (folder / MANIFEST).exists()
-    manifest = read_manifest(folder) if known else Manifest(name=folder.resolve().name)
+    folder, kind = Path(folder), part_kind(name)
+    network = kind.network(part)
     weights = _stored(name, part, dtype)
     config = part.config.model_dump(mode="json")
-    path = folder / f"{name}.safetensors"
+    path = folder / kind.file
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as draft:
-            draft.touch()
-            mode = draft.stat().st_mode  # the user's; safetensors hides what it writes from others
-            save_file(weights, draft, metadata={"format": "pt"})
-            draft.chmod(mode)
-            size = draft.stat().st_size
-        entry = PartEntry(
-            file=path.name,
-            fingerprint=fingerprint(config, _restored(weights)),
-            kind=_kind(name, part),
-            config=config,
-            bytes=size,
-        )
-        changed = manifest.model_dump() | dict(about or {})
-        changed["parts"] = manifest.parts | {name: entry}
-        manifest = parse(Manifest, changed, f"{folder / MANIFEST}")
-        write_manifest(folder, manifest)
+        with locked(folder):
+            known = (folder / MANIFEST).exists()
+            manifest = read_manifest(folder) if known else Manifest(name=folder.resolve().name)
+            told = manifest.model_dump() | dict(about or {})
+            manifest = parse(Manifest, told, f"{folder / MANIFEST}")  # refused before any writing
+            entry = PartEntry(
+                file=path.name,
+                fingerprint=fingerprint(config, _restored(weights)),
+                kind=network,
+                config=config,
+                bytes=_write_weights(path, weights),
+            )
+            manifest.parts[name] = entry
+            write_manifest(folder, manifest)
     except (OSError, SafetensorError) as error:
         raise ModelFolderError(
             f"{path}: cannot be written ({error}); make room or permit it"
@@ -159,14 +156,15 @@ def save_parts(
             name: save_part(draft, name, part, about, dtype) for name, part in parts.items()
         }
         _refuse_orphans(parts, fingerprints, dtype)
-        if here.exists():
-            here.rename(old)
-        draft.rename(here)
-        if old.exists():
-            for path in old.iterdir():
-                if path.name not in replaced and not (here / path.name).exists():
-                    path.rename(here / path.name)
-            shutil.rmtree(old, ignore_errors=True)
+        with locked(here) if here.exists() else nullcontext():
+            if here.exists():
+                here.rename(old)
+            draft.rename(here)
+            if old.exists():
+                for path in old.iterdir():
+                    if path.name not in replaced and not (here / path.name).exists():
+                        path.rename(here / path.name)
+                shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         if old.exists() and not here.exists():
             old.rename(here)
@@ -223,6 +221,7 @@ def _restored(stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _whole_file(path: Path, entry: PartEntry) -> Path:
+    _refuse_link_outside(path)
     if not path.is_file():
         raise ModelFolderError(
             f"{path}: is missing though {MANIFEST} lists it; fetch the model again"
@@ -234,6 +233,18 @@ def _whole_file(path: Path, entry: PartEntry) -> Path:
             f"{path}: is {state}, {size} bytes, expected {entry.bytes}; fetch the model again"
         )
     return path
+
+
+def _refuse_link_outside(path: Path) -> None:
+    """Refuse a file that is a link to somewhere else; the hub's own store of a model is no such."""
+    folder, target = path.parent.resolve(), path.resolve()
+    allowed = [folder]
+    if folder.parent.name == "snapshots":  # huggingface_hub: snapshots/COMMIT/FILE -> blobs/HASH
+        allowed.append(folder.parent.parent / "blobs")
+    if not any(target.is_relative_to(place) for place in allowed):
+        raise ModelFolderError(
+            f"{path}: is a link out of the model folder, to {target}; put the file itself there"
+        )
 
 
 def _altered(path: Path, found: str) -> ModelFolderError:
@@ -252,19 +263,17 @@ def _refuse_orphans(parts: Mapping[str, Part], stored: Mapping[str, str], dtype:
                 )
 
 
-def _build(name: str, entry: PartEntry, where: str) -> Part:
-    """A part of the entry's configuration, with weights that are still to be loaded."""
-    if name == "codec":
-        return build_codec(parse(_CodecEntry, {"config": entry.config}, where).config)
-    if name == "semantic":
-        return build_tokenizer(parse(SemanticConfig, entry.config, where))
-    return Stage(parse(StageConfig, entry.config, where))
+def _write_weights(path: Path, weights: dict[str, Tensor]) -> int:
+    """Write a safetensors file, whole or not at all; returns its size in bytes.
 
-
-def _kind(name: str, part: Part) -> str:
-    if name.startswith("stage_"):
-        return name.removeprefix("stage_")
-    return str(getattr(part.config, "kind", type(part).__name__))
+    What lies there before is replaced: a link too, and not what it leads to.
+    """
+    with replacing(path) as draft:
+        draft.touch()
+        mode = draft.stat().st_mode  # the user's; safetensors hides what it writes from others
+        save_file(weights, draft, metadata={"format": "pt"})
+        draft.chmod(mode)
+        return draft.stat().st_size
 
 
 def _stored(name: str, part: Part, dtype: Dtype) -> dict[str, Tensor]:

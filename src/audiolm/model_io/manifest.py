@@ -1,21 +1,23 @@
 """model.json: what a model folder says of itself, and which parts belong together.
 
-The parts themselves lie beside it, and are read by `audiolm.model_io.folder`. Nothing here needs a
-network or its weights.
+The parts themselves lie beside it, and are read by `audiolm.model_io.folder`. Nothing here reads
+weights. What a manifest names is checked before it becomes a path: parts are those of
+`audiolm.parts`, their files plain names in the folder.
 """
 
 import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from audiolm._version import __version__
 from audiolm.atomic import replacing
 from audiolm.configuration import Configuration, parse
 from audiolm.errors import AudioLMError, ModelFolderError
+from audiolm.parts import part_kind
 from audiolm.shapes import SAMPLE_RATE
 
 FORMAT_VERSION = 1
@@ -50,8 +52,8 @@ class ModelInfo(Configuration):
 class PartEntry(Configuration):
     """One part, as model.json lists it."""
 
-    file: str = Field(pattern=r"^[A-Za-z0-9_.-]+\.safetensors$")
-    """File name inside the folder."""
+    file: str = Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*\.safetensors$")
+    """File name inside the folder, no path."""
 
     fingerprint: str
     """SHA-256 over configuration and weights."""
@@ -79,7 +81,13 @@ class Manifest(ModelInfo):
     """Samples per second of what it reads and makes."""
 
     parts: dict[str, PartEntry] = Field(default_factory=dict)
-    """codec, semantic, stage_semantic, stage_coarse, stage_fine, stage_acoustic_only."""
+    """By name, one of `audiolm.parts.PARTS`."""
+
+    @model_validator(mode="after")
+    def _known_parts(self) -> Self:
+        for name, entry in self.parts.items():
+            part_kind(name).check(entry.kind, entry.config)
+        return self
 
     @property
     def info(self) -> ModelInfo:
@@ -91,7 +99,8 @@ def read_manifest(folder: Path) -> Manifest:
     """Read and validate model.json.
 
     Raises:
-        ModelFolderError: when it is not there, is not ours, or is of a newer format.
+        ModelFolderError: when it is not there, is not ours, is of a newer format, or names
+            parts that cannot be.
     """
     path = folder / MANIFEST
     try:
@@ -113,7 +122,11 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         return parse(Manifest, data, str(path))
     except AudioLMError as error:
-        raise ModelFolderError(f"{error}; the file was altered, fetch the model again") from None
+        trouble = str(error).removeprefix(f"{path}: ")
+        raise ModelFolderError(
+            f"{path}: {trouble}; the file was altered, or is of a newer audiolm: fetch the model "
+            "again, or update"
+        ) from None
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

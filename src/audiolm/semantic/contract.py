@@ -1,6 +1,6 @@
 """What every semantic tokenizer answers to, whatever network is behind it."""
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 
 from torch import Tensor
 
@@ -8,7 +8,7 @@ from audiolm.part import Part
 from audiolm.shapes import SAMPLE_RATE, SEMANTIC_HOP, Features, Lengths, SemanticIds, Waveform
 
 
-class SemanticTokenizer(Part):
+class SemanticTokenizer(Part, ABC):
     """16 kHz waveform to ids at 25 Hz that say what is said, not who says it (paper, III-A)."""
 
     sample_rate: int = SAMPLE_RATE

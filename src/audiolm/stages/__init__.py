@@ -1,22 +1,21 @@
-"""Stages: the Transformers over semantic ids and codes, and the layouts of their sequences."""
+"""Stages: networks over semantic ids and codes, and the layouts of their sequences."""
 
-from audiolm.stages.autoregressive import LogLikelihood, Stage, StageConfig, StageLoss
-from audiolm.stages.layout import (
-    Flat,
-    Layout,
-    LayoutConfig,
-    StageKind,
-    Streams,
-    remove_repeats,
-    stretch,
-)
-from audiolm.stages.sampling import Sampling
+from audiolm.stages.autoregressive import AutoregressiveConfig, AutoregressiveStage
+from audiolm.stages.contract import LogLikelihood, Stage, StageConfig, StageLoss
+from audiolm.stages.kinds import KINDS, StageKind, build_stage, stage_kind
+from audiolm.stages.layout import Flat, Layout, Streams, remove_repeats, stretch
+from audiolm.stages.layout_config import LayoutConfig, LayoutKind
+from audiolm.stages.sampling import Sampling, stage_generator
 from audiolm.stages.transformer import TransformerConfig
 
 __all__ = [
+    "KINDS",
+    "AutoregressiveConfig",
+    "AutoregressiveStage",
     "Flat",
     "Layout",
     "LayoutConfig",
+    "LayoutKind",
     "LogLikelihood",
     "Sampling",
     "Stage",
@@ -25,6 +24,9 @@ __all__ = [
     "StageLoss",
     "Streams",
     "TransformerConfig",
+    "build_stage",
     "remove_repeats",
+    "stage_generator",
+    "stage_kind",
     "stretch",
 ]

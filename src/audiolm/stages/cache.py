@@ -1,8 +1,8 @@
-"""Cached decoding: keys and values are kept in place, so that each new token costs one position.
+"""Cached decoding: the KV cache is filled in place, so that each new token costs one position.
 
 The step is written out for speed. It does what `Transformer.forward` does at the last position,
 with as few operations as will do; a test holds the two together. At batch 1 a step reads every
-weight and every kept key and value once, and on a CPU that, not arithmetic, is its cost: weights
+weight and all of the KV cache once, and on a CPU that, not arithmetic, is its cost: weights
 held in float16 (`weights`) are read in half the time.
 """
 
@@ -27,7 +27,7 @@ def quick_weights(device: torch.device) -> torch.dtype:
     return torch.float16 if device.type == "cpu" and reads_halves else torch.float32
 
 
-class _Layer(NamedTuple):
+class _LayerWeights(NamedTuple):
     """The weights of one block."""
 
     attention_norm: Tensor
@@ -63,12 +63,14 @@ class CachedDecoder:
         config = transformer.config
         self.transformer = transformer
         self.layers = [
-            _held(block, weights) for block in transformer.blocks if isinstance(block, Block)
+            _layer_weights(block, weights)
+            for block in transformer.blocks
+            if isinstance(block, Block)
         ]
         self.batch, self.heads = batch, config.heads
         self.head_width = config.width // config.heads
         self.length = 0
-        self.memory = transformer.embedding.weight.new_zeros(
+        self.kv_cache = transformer.embedding.weight.new_zeros(
             config.layers, 2, batch * config.heads, capacity, self.head_width
         )
         """Keys and values (layers, 2, B * H, capacity, D / H)."""
@@ -81,16 +83,16 @@ class CachedDecoder:
         """Read beginnings (B, L), padded on the right; the hidden state (B, D) at their ends."""
         longest, lengths = ids.shape[1], (ids >= 0).sum(1)
         shape = (len(self.layers), 2, self.batch, self.heads, -1, self.head_width)
-        memory = self.memory.view(shape)[..., :longest, :]
-        kept = [(keys, values) for keys, values in memory]
-        hidden: Tensor = self.transformer(ids, aligned, kept)  # (B, L, D)
+        filled = self.kv_cache.view(shape)[..., :longest, :]
+        layers = [(keys, values) for keys, values in filled]
+        hidden: Tensor = self.transformer(ids, aligned, layers)  # (B, L, D)
         starts = longest - lengths
         if bool(starts.any()):
-            position = torch.arange(self.memory.shape[3], device=ids.device)
+            position = torch.arange(self.kv_cache.shape[3], device=ids.device)
             before = position < starts[:, None, None]
             self.before_start = before.to(hidden.dtype).masked_fill(before, -torch.inf)
             for row, start in enumerate(starts.tolist()):
-                memory[:, :, row] = memory[:, :, row].roll(start, dims=-2)
+                filled[:, :, row] = filled[:, :, row].roll(start, dims=-2)
         self.length = longest
         return hidden[torch.arange(self.batch, device=ids.device), lengths - 1]
 
@@ -102,32 +104,34 @@ class CachedDecoder:
             bias = bias + self.before_start[..., : self.length]
         bias = bias.expand(self.batch, -1, -1).reshape(-1, 1, self.length)  # (B * H, 1, l)
         # Cut once for all layers: taking views is a good part of a step at this size.
-        seen = self.memory[:, :, :, : self.length].unbind(0)
-        new = self.memory[:, :, :, self.length - 1].unbind(0)
+        seen = self.kv_cache[:, :, :, : self.length].unbind(0)
+        new = self.kv_cache[:, :, :, self.length - 1].unbind(0)
         x = self.transformer.embed(ids, aligned)  # (B, D)
         width = x.shape[1:]
-        for layer, memory, slot in zip(self.layers, seen, new, strict=True):
+        for layer, cache, slot in zip(self.layers, seen, new, strict=True):
             y = F.layer_norm(x, width, layer.attention_norm)
-            x = x + _linear(self._attended(_linear(y, layer.qkv), bias, memory, slot), layer.out)
+            x = x + _linear(self._attended(_linear(y, layer.qkv), bias, cache, slot), layer.out)
             y = F.layer_norm(x, width, layer.feed_forward_norm)
             x = x + _linear(F.gelu(_linear(y, layer.up), approximate="tanh"), layer.down)
         return F.layer_norm(x, width, self.transformer.norm.weight)
 
-    def _attended(self, qkv: Tensor, bias: Tensor, memory: Tensor, slot: Tensor) -> Tensor:
-        """qkv (B, 3 * D), memory (2, B * H, l, D / H) to (B, D); keeps this position in `slot`."""
+    def _attended(self, qkv: Tensor, bias: Tensor, cache: Tensor, slot: Tensor) -> Tensor:
+        """qkv (B, 3 * D), cache (2, B * H, l, D / H) to (B, D); writes this position to `slot`."""
         split = qkv.view(self.batch, 3, self.heads, self.head_width)
         slot.view(2, self.batch, self.heads, self.head_width).copy_(split[:, 1:].transpose(0, 1))
         query = split[:, 0].reshape(-1, 1, self.head_width)  # (B * H, 1, D / H)
-        keys, values = memory.unbind(0)
+        keys, values = cache.unbind(0)
         scores = torch.baddbmm(bias, query, keys.mT, alpha=self.head_width**-0.5)
         return torch.bmm(scores.softmax(-1), values).view(self.batch, -1)
 
 
-def _held(block: Block, weights: torch.dtype | None) -> _Layer:
+def _layer_weights(block: Block, weights: torch.dtype | None) -> _LayerWeights:
     attention, feed_forward = block.attention, block.feed_forward
     matrices = (attention.qkv, attention.out, feed_forward.up, feed_forward.down)
     qkv, out, up, down = (linear.weight.to(weights or linear.weight.dtype) for linear in matrices)
-    return _Layer(block.attention_norm.weight, qkv, out, block.feed_forward_norm.weight, up, down)
+    return _LayerWeights(
+        block.attention_norm.weight, qkv, out, block.feed_forward_norm.weight, up, down
+    )
 
 
 def _linear(x: Tensor, weight: Tensor) -> Tensor:

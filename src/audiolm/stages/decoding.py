@@ -1,34 +1,46 @@
 """Decoding: masks in the streams become drawn ids, window by window.
 
-What is to be generated is written into the streams as `MASK` and flattened like everything else,
-so the layout says for each mask which kind of token comes there and what conditions it. `fill`
-then goes through the masks from left to right. The three functions below it cut a stream that may
-be of any length into windows no longer than the stage was trained on:
+What is to be decoded is written into the streams as `MASK` and flattened like everything else, so
+the layout says for each mask which kind of token comes there and what conditions it. `fill` then
+goes through the masks from left to right. The three functions below it cut a stream that may be of
+any length into windows no longer than the stage was trained on, and yield what is final:
 
     semantic, codes   when the window is full, its older half is dropped and the rest is flattened
                       again, with START in front; for the coarse stage, the semantic ids of the
                       window are those of the same span of time
-    fine              non-overlapping chunks, all of them rows of one batch (paper, section III-C)
+    fine              non-overlapping chunks, several of them rows of one batch (paper, section
+                      III-C), each with a generator of its own: a chunk is the same alone
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Int
+from torch import Tensor
 
 from audiolm.shapes import FRAMES_PER_STEP, Codes, FlatIds, SemanticIds
 from audiolm.stages.cache import CachedDecoder
-from audiolm.stages.layout import END, FIRST_SEMANTIC, MASK, PAD, SEMANTIC, Flat, Streams
+from audiolm.stages.layout import (
+    END,
+    FIRST_SEMANTIC,
+    MASK,
+    PAD,
+    SEMANTIC,
+    Flat,
+    Layout,
+    Streams,
+)
 from audiolm.stages.sampling import Sampling, draw
 from audiolm.stages.transformer import Transformer
 
-CHUNKS_AT_ONCE = 16
+ROWS_AT_ONCE = 16
 """Chunks of the fine stage in one batch: bounds the memory that long recordings take."""
 
 
 @dataclass(frozen=True)
-class Drawing:
+class DecodingOptions:
     """How masks are filled."""
 
     sampling: Sampling
@@ -43,86 +55,119 @@ class Drawing:
     """Type of the weights of cached steps; as they are when None."""
 
 
-def fill(transformer: Transformer, flat: Flat, drawing: Drawing) -> FlatIds:
-    """The ids (B, L) with masks drawn; known ids among and after the masks are kept.
+class Masks:
+    """Where the masks of a batch of sequences begin, and what comes at each step from there on.
 
-    Blanks stay where every row has drawn END before.
+    Rows differ in where their masks begin: step t fills position `known + t` of each row. Known ids
+    may stand among and after the masks.
     """
-    layout, batch, length = transformer.layout, *flat.ids.shape
-    mask, lengths = flat.ids == MASK, (flat.ids != PAD).sum(1)
-    known = torch.where(mask.any(1), mask.byte().argmax(1), lengths)  # (B,) ids before a mask
-    column = torch.arange(length, device=flat.ids.device)
-    # Step back to where the frame begins, so that all rows draw the same level at the same time.
-    predicted_before = (flat.predicted & (column < known[:, None] - 1)).sum(1)
-    known = known - predicted_before % len(layout.kinds)
-    beginnings = flat.ids.masked_fill(column >= known[:, None], PAD)[:, : int(known.max())]
 
-    # Rows differ in where their masks begin: step t fills position known + t of each row.
-    position = known[:, None] + column[: int((lengths - known).max())]  # (B, steps)
-    inside = position < lengths[:, None]
-    position = position.clamp(max=length - 1)
-    wanted = flat.ids.gather(1, position).masked_fill(~inside, MASK)
-    kinds = flat.kinds.gather(1, position - 1).masked_fill(~inside, -1).amax(0).tolist()
-    beside = (position - 1)[..., None].expand(-1, -1, flat.aligned.shape[2])
-    aligned = flat.aligned.gather(1, beside)  # (B, steps, C)
-    some_known = bool((wanted >= 0).any())
-    no_repeats = layout.config.kind == "semantic" and layout.config.remove_repeats
+    def __init__(self, layout: Layout, flat: Flat) -> None:
+        length = flat.ids.shape[1]
+        mask, lengths = flat.ids == MASK, (flat.ids != PAD).sum(1)
+        known = torch.where(mask.any(1), mask.byte().argmax(1), lengths)  # (B,) ids before a mask
+        column = torch.arange(length, device=flat.ids.device)
+        # Step back to where the frame begins, so that all rows draw the same level together.
+        predicted_before = (flat.predicted & (column < known[:, None] - 1)).sum(1)
+        known = known - predicted_before % len(layout.kinds)
+        self.beginnings = flat.ids.masked_fill(column >= known[:, None], PAD)[:, : int(known.max())]
+        """(B, L') what stands before the masks, padded on the right."""
+        self.previous = flat.ids.gather(1, known[:, None] - 1).squeeze(1)
+        """(B,) the last known id."""
+        position = known[:, None] + column[: int((lengths - known).max())]
+        self.inside = position < lengths[:, None]
+        """(B, steps) whether the row is so long."""
+        self.position = position.clamp(max=length - 1)
+        """(B, steps) what a step fills."""
+        self.wanted = flat.ids.gather(1, self.position).masked_fill(~self.inside, MASK)
+        """(B, steps) ids that are known, else `MASK`."""
+        before = self.position - 1
+        kinds = flat.kinds.gather(1, before).masked_fill(~self.inside, -1)
+        self.kinds: list[int] = kinds.amax(0).tolist()
+        """(steps,) the kind of token that comes at each step, in all rows."""
+        beside = before[..., None].expand(-1, -1, flat.aligned.shape[2])
+        self.aligned = flat.aligned.gather(1, beside)
+        """(B, steps, C) conditioning of what comes at each step."""
 
-    capacity = beginnings.shape[1] + len(kinds)
-    decoder = CachedDecoder(transformer, batch, capacity, drawing.weights)
-    hidden = decoder.prefill(beginnings, flat.aligned[:, : beginnings.shape[1]])
-    previous = flat.ids.gather(1, known[:, None] - 1).squeeze(1)  # (B,)
-    drawn = torch.full_like(wanted, MASK)
-    ended = torch.zeros_like(known, dtype=torch.bool)
-    for step, kind in enumerate(kinds):
+    def filled(self, flat: Flat, drawn: Int[Tensor, "B steps"]) -> FlatIds:
+        """The sequences with the ids of every step in their place."""
+        ids = flat.ids.clone()
+        rows, steps = self.inside.nonzero(as_tuple=True)
+        ids[rows, self.position[rows, steps]] = drawn[rows, steps]
+        return ids
+
+
+def fill(
+    transformer: Transformer,
+    flat: Flat,
+    masks: Masks,
+    options: DecodingOptions,
+    generators: Sequence[torch.Generator],
+) -> Iterator[Int[Tensor, "B"]]:
+    """The flat id (B,) of each row at each step of the masks; known ids come as they are.
+
+    It is over when every row has drawn END.
+    """
+    layout, batch = transformer.layout, len(flat.ids)
+    some_known = bool((masks.wanted >= 0).any())
+    no_repeats = layout.roles.semantic == "predicted" and layout.config.remove_repeats
+    begun = masks.beginnings.shape[1]
+    decoder = CachedDecoder(transformer, batch, begun + len(masks.kinds), options.weights)
+    hidden = decoder.prefill(masks.beginnings, flat.aligned[:, :begun])
+    previous = masks.previous  # (B,)
+    ended = torch.zeros(batch, dtype=torch.bool, device=flat.ids.device)
+    for step, kind in enumerate(masks.kinds):
         if step:
-            hidden = decoder.step(previous, aligned[:, step])
-        allowed = layout.allowed(kind, end=drawing.until_end)
+            hidden = decoder.step(previous, masks.aligned[:, step])
+        allowed = layout.allowed(kind, end=options.until_end)
         logits = transformer.logits(hidden, kind)[:, allowed.start - layout.first_id(kind) :]
         repeat = previous - allowed.start if no_repeats else None
-        ids = draw(logits, drawing.sampling, drawing.generator, drawing.name, repeat)
+        ids = draw(logits, options.sampling, generators, options.name, repeat)
         previous = ids + allowed.start
         if some_known:
-            previous = torch.where(wanted[:, step] >= 0, wanted[:, step], previous)
-        drawn[:, step] = previous
-        if drawing.progress:
-            drawing.progress(1)
-        if drawing.until_end and kind == SEMANTIC:
+            previous = torch.where(masks.wanted[:, step] >= 0, masks.wanted[:, step], previous)
+        if options.progress:
+            options.progress(1)
+        yield previous
+        if options.until_end and kind == SEMANTIC:
             ended |= previous == END
             if bool(ended.all()):
-                break
-    filled = flat.ids.clone()
-    rows, steps = inside.nonzero(as_tuple=True)
-    filled[rows, position[rows, steps]] = drawn[rows, steps]
-    return filled
+                return
 
 
 def continue_semantic(
-    transformer: Transformer, semantic: SemanticIds, steps: int, context: int, drawing: Drawing
-) -> Streams:
-    """`steps` new semantic ids (B, steps), fewer if all rows end; `context` ids to a window.
+    transformer: Transformer,
+    semantic: SemanticIds,
+    steps: int,
+    context: int,
+    options: DecodingOptions,
+) -> Iterator[Streams]:
+    """`steps` new semantic ids, (B, 1) by (B, 1), fewer if all rows end; `context` to a window.
 
     With repeats removed from the sequence, they are ids without repeats. Ids after a row's end are
-    `PAD`, and `ended` says which rows have ended.
+    `PAD`; the last piece, of no ids, says which rows have `ended`.
     """
-    layout, history, new = transformer.layout, semantic, semantic[:, :0]
+    layout, history, made = transformer.layout, semantic, 0
     ended = torch.zeros(len(semantic), dtype=torch.bool, device=semantic.device)
-    while new.shape[1] < steps and not bool(ended.all()):
+    while made < steps and not bool(ended.all()):
         tokens = layout.tokens_from(history).amax(0)  # (S,), falling
         if len(tokens) and int(tokens[0]) >= context:
             start = int((tokens > context // 2).sum())
             history, tokens = history[:, start:], tokens[start:]
         used = int(tokens[0]) if len(tokens) else 0
-        room = min(context - used, steps - new.shape[1])
+        room = min(context - used, steps - made)
         flat = layout.flatten(Streams(F.pad(history, (0, room), value=MASK)))
-        ids = fill(transformer, flat, drawing)[flat.ids == MASK].view(-1, room)  # (B, room)
-        over = ended[:, None] | ((ids == END).cumsum(1) > 0)
-        fresh = ids - FIRST_SEMANTIC
-        new = torch.cat([new, fresh.masked_fill(over, PAD)], dim=1)
-        history = torch.cat([history, fresh.clamp(min=0)], dim=1)  # a row that is over goes on
-        ended = over[:, -1]
-    longest = int((new != PAD).sum(1).max())
-    return Streams(semantic=new[:, :longest], ended=ended)
+        window = []
+        masks = Masks(layout, flat)
+        for ids in fill(transformer, flat, masks, options, [options.generator]):
+            ended = ended | (ids == END)
+            if not bool(ended.all()):
+                fresh = ids - FIRST_SEMANTIC
+                yield Streams(fresh.masked_fill(ended, PAD)[:, None])
+                window.append(fresh.clamp(min=0))  # a row that is over goes on unheard
+        made += room
+        history = torch.cat([history, *(fresh[:, None] for fresh in window)], dim=1)
+    yield Streams(semantic[:, :0], ended=ended)
 
 
 def continue_codes(
@@ -131,13 +176,14 @@ def continue_codes(
     codes: Codes,
     steps: int,
     context: int,
-    drawing: Drawing,
-) -> Streams:
-    """`steps` new frames after `codes` (B, Q', F); `context` frames to a window.
+    options: DecodingOptions,
+) -> Iterator[Streams]:
+    """The prompt's frames `codes` (B, Q', F), then `steps` new ones, each as soon as it is made.
 
-    The result holds prompt and new frames. `semantic` covers them all (acoustic_only: is unused).
+    `context` frames to a window. `semantic` covers them all (acoustic_only: is unused).
     """
     layout, known, start = transformer.layout, codes.shape[2], 0
+    yield Streams(codes=codes)
     codes = F.pad(codes, (0, steps), value=MASK)
     # Without a prefix, the ids shown ahead of time need not end where the window ends.
     ahead = 0 if layout.has_prefix else layout.config.look_ahead
@@ -149,27 +195,57 @@ def continue_codes(
         last = -(-stop // FRAMES_PER_STEP) + ahead
         beside = semantic[:, start // FRAMES_PER_STEP : last]
         flat = layout.flatten(Streams(beside, codes[..., start:stop]))
-        window = layout.unflatten(fill(transformer, flat, drawing)).codes
-        assert window is not None
-        codes[..., start:stop] = window
-        known = stop
-    return Streams(codes=codes)
+        masks = Masks(layout, flat)
+        frame: list[Tensor] = []
+        for ids in fill(transformer, flat, masks, options, [options.generator]):
+            frame.append(ids - layout.first_id(layout.kinds[len(frame)]))
+            if len(frame) == len(layout.kinds):
+                whole = torch.stack(frame, dim=1)[..., None]  # (B, Q', 1)
+                codes[..., known : known + 1] = whole
+                yield Streams(codes=whole)
+                known, frame = known + 1, []
 
 
-def fill_fine(transformer: Transformer, codes: Codes, context: int, drawing: Drawing) -> Streams:
-    """Codes (B, Q, F) with `MASK` at unknown fine ids, all filled; `context` frames to a chunk."""
+def fill_fine(
+    transformer: Transformer, codes: Codes, context: int, options: DecodingOptions
+) -> Iterator[Streams]:
+    """Codes (B, Q, F) with `MASK` at unknown fine ids, all filled; `context` frames to a chunk.
+
+    Several chunks are filled, and come, together.
+    """
     batch, levels, frames = codes.shape
     padded = F.pad(codes, (0, -frames % context), value=PAD)
-    chunks = padded.view(batch, levels, -1, context).transpose(1, 2)  # (B, n, Q, context)
-    chunks = chunks.reshape(-1, levels, context)
-    unknown = (chunks == MASK).any(2).any(1).nonzero().squeeze(1)
-    for first in range(0, len(unknown), CHUNKS_AT_ONCE):
-        some = unknown[first : first + CHUNKS_AT_ONCE]
-        present = int((chunks[some, 0] != PAD).sum(1).max())
-        part = chunks[some, :, :present]
-        flat = transformer.layout.flatten(Streams(codes=part))
-        filled = transformer.layout.unflatten(fill(transformer, flat, drawing)).codes
-        assert filled is not None
-        chunks[some, :, :present] = torch.where(part == MASK, filled, part)
-    rows = chunks.view(batch, -1, levels, context).transpose(1, 2).flatten(2)
-    return Streams(codes=rows[..., :frames])
+    chunks = padded.view(batch, levels, -1, context).permute(2, 0, 1, 3)  # (n, B, Q, context)
+    for some in chunks.split(max(1, ROWS_AT_ONCE // max(1, batch))):
+        some = some.clone()
+        unknown = (some == MASK).flatten(1).any(1).nonzero().squeeze(1)
+        if len(unknown):
+            some[unknown] = _filled_chunks(transformer, some[unknown], options)
+        here = some.permute(1, 2, 0, 3).flatten(2)  # (B, Q, F of these chunks)
+        yield Streams(codes=here[..., :frames])
+        frames -= here.shape[2]
+
+
+def _filled_chunks(
+    transformer: Transformer, chunks: Int[Tensor, "n B Q F"], options: DecodingOptions
+) -> Int[Tensor, "n B Q F"]:
+    """Chunks with their masks filled, all of them as one batch."""
+    rows = chunks.flatten(0, 1)  # (n · B, Q, F)
+    frames = int((rows[:, 0] != PAD).sum(1).max())
+    flat = transformer.layout.flatten(Streams(codes=rows[..., :frames]))
+    masks = Masks(transformer.layout, flat)
+    generators = [_next_generator(options.generator) for _ in chunks]
+    drawn = torch.stack(list(fill(transformer, flat, masks, options, generators)), dim=1)
+    filled = transformer.layout.unflatten(masks.filled(flat, drawn)).codes
+    assert filled is not None
+    known = rows[..., :frames]
+    rows = rows.clone()
+    rows[..., :frames] = torch.where(known == MASK, filled, known)
+    return rows.view_as(chunks)
+
+
+def _next_generator(generator: torch.Generator) -> torch.Generator:
+    """A generator for one chunk, seeded by the next number of the stage's own."""
+    place = generator.device
+    seed = torch.randint(2**63 - 1, (), generator=generator, device=place)
+    return torch.Generator(place).manual_seed(int(seed))

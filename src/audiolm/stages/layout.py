@@ -20,25 +20,21 @@ right.
 """
 
 from dataclasses import dataclass
-from typing import Literal, Self
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Int
-from pydantic import Field, model_validator
 from torch import Tensor
 
-from audiolm.configuration import Configuration
-from audiolm.errors import AudioLMError, ConfigurationError
+from audiolm.errors import AudioLMError
 from audiolm.shapes import FRAMES_PER_STEP, Codes, FlatIds, FlatMask, SemanticIds
-
-StageKind = Literal["semantic", "coarse", "fine", "acoustic_only"]
+from audiolm.stages.layout_config import LayoutConfig
 
 PAD = -1
 """Nothing here: past the end of a row, in streams and in flat sequences."""
 
 MASK = -2
-"""There is a token here, but it is not known yet: generation will draw it."""
+"""There is a token here, but it is not known yet: decoding will fill it."""
 
 START = 0
 END = 1
@@ -77,74 +73,31 @@ class Flat:
     """(B, L, C) conditioning ids at the time of the predicted target; -1 where there is none."""
 
 
-class LayoutConfig(Configuration):
-    """Which tokens a stage reads and predicts, and in which order."""
-
-    kind: StageKind
-    """Which of the four sequences."""
-    clusters: int = Field(default=1024, ge=2)
-    """K, number of semantic ids."""
-    codebook_size: int = Field(default=1024, ge=1)
-    """N, ids per level of the codec."""
-    coarse_levels: int = Field(default=4, ge=1)
-    """Q', levels that the coarse (or acoustic_only) stage predicts."""
-    levels: int = Field(default=12, ge=1)
-    """Q, levels of the codec."""
-    remove_repeats: bool = True
-    """Merge consecutive equal semantic ids (in the semantic stage and in the coarse prefix)."""
-    conditioning: Literal["prefix", "aligned", "both"] = "prefix"
-    """Conditioning (of coarse and fine) stands in front, goes along in time, or both."""
-    look_ahead: int = Field(default=0, ge=0)
-    """With aligned: how many later semantic steps (coarse) or frames (fine) are shown as well."""
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if self.levels < self.coarse_levels or (
-            self.kind == "fine" and self.levels == self.coarse_levels
-        ):
-            raise ConfigurationError(
-                f"layout.levels: {self.levels} leaves the {self.kind} stage no level after "
-                f"coarse_levels = {self.coarse_levels}; lower coarse_levels"
-            )
-        if self.conditioning == "prefix" and self.look_ahead:
-            raise ConfigurationError(
-                "layout.look_ahead: a prefix shows all conditioning already; "
-                "set it to 0 or conditioning to aligned"
-            )
-        if self.kind == "coarse" and self.conditioning != "prefix" and self.remove_repeats:
-            raise ConfigurationError(
-                "layout.remove_repeats: aligned conditioning needs one semantic id every 40 ms; "
-                "set remove_repeats to false"
-            )
-        return self
-
-
 class Layout:
     """The two inverse maps of one `LayoutConfig`, and what is known about each flat position."""
 
     def __init__(self, config: LayoutConfig) -> None:
-        kind, coarse, every = config.kind, config.coarse_levels, config.levels
-        conditioned = kind in ("coarse", "fine")
+        roles, coarse, every = config.roles, config.coarse_levels, config.levels
         self.config = config
-        self.has_prefix = conditioned and config.conditioning != "aligned"
+        self.roles = roles
+        self.has_prefix = roles.conditioning and config.conditioning != "aligned"
         """Conditioning stands in front of the predicted tokens."""
-        self.levels = {"semantic": 0, "coarse": coarse, "fine": every, "acoustic_only": coarse}[
-            kind
-        ]
+        self.levels = every if roles.fine else coarse if roles.coarse else 0
         """Levels that have ids: levels 1 to this many are read or predicted."""
-        self.kinds = {
-            "semantic": range(SEMANTIC, SEMANTIC + 1),
-            "coarse": range(1, coarse + 1),
-            "fine": range(coarse + 1, every + 1),
-            "acoustic_only": range(1, coarse + 1),
-        }[kind]
+        if roles.semantic == "predicted":
+            kinds, classes = range(SEMANTIC, SEMANTIC + 1), config.clusters + 1
+        else:
+            first = 1 if roles.coarse == "predicted" else coarse + 1
+            kinds, classes = range(first, self.levels + 1), config.codebook_size
+        self.kinds = kinds
         """Kinds that are predicted, in the order of a frame."""
-        self.classes = config.clusters + 1 if kind == "semantic" else config.codebook_size
+        self.classes = classes
         """How many ids each predicted kind has (the semantic ids and END, or N codes)."""
-        self.aligned_size = config.clusters if kind == "coarse" else config.codebook_size
+        beside_semantic = roles.semantic == "conditioning"
+        self.aligned_size = config.clusters if beside_semantic else config.codebook_size
         """Aligned ids are ids below this (they are not ids of the flat vocabulary)."""
-        slots = (config.look_ahead + 1) * (coarse if kind == "fine" else 1)
-        self.aligned_slots = slots if conditioned and config.conditioning != "prefix" else 0
+        slots = (config.look_ahead + 1) * (1 if beside_semantic else coarse)
+        self.aligned_slots = slots if roles.conditioning and config.conditioning != "prefix" else 0
         """C, aligned per position."""
 
     @property
@@ -156,8 +109,7 @@ class Layout:
         """The first flat id of a kind; END counts as the first of the semantic kind."""
         if kind == SEMANTIC:
             return END
-        has_semantic = self.config.kind in ("semantic", "coarse")
-        first_code = FIRST_SEMANTIC + (self.config.clusters if has_semantic else 0)
+        first_code = FIRST_SEMANTIC + (self.config.clusters if self.roles.semantic else 0)
         return first_code + (kind - 1) * self.config.codebook_size
 
     def allowed(self, kind: int, *, end: bool = False) -> range:
@@ -181,21 +133,18 @@ class Layout:
         """
         semantic, codes = self._checked(streams)
         split = self.config.coarse_levels
-        tokens = []
-        if semantic is not None and (self.config.kind == "semantic" or self.has_prefix):
-            tokens.append(self._semantic_tokens(semantic))
-        if self.config.kind == "semantic":
-            assert semantic is not None
-            tokens.append(self._end_token(streams.ended, semantic))
-        elif self.config.kind == "fine":
-            assert codes is not None
+        segments = []
+        if semantic is not None and (self.has_prefix or self.roles.semantic == "predicted"):
+            segments.append(self._semantic_segment(semantic))
+        if semantic is not None and self.roles.semantic == "predicted":
+            segments.append(self._end_segment(streams.ended, semantic))
+        if codes is not None and self.roles.coarse == "predicted":
+            segments.append(self._code_segment(codes, 1, semantic))
+        if codes is not None and self.roles.coarse == "conditioning":
             if self.has_prefix:
-                tokens.append(self._code_tokens(codes[:, :split], 1))
-            tokens.append(self._code_tokens(codes[:, split:], split + 1, codes[:, :split]))
-        else:
-            assert codes is not None
-            tokens.append(self._code_tokens(codes, 1, semantic))
-        return _closed(_joined([_start_token(tokens[0]), *tokens]))
+                segments.append(self._code_segment(codes[:, :split], 1))
+            segments.append(self._code_segment(codes[:, split:], split + 1, codes[:, :split]))
+        return _closed(_joined([_start_segment(segments[0]), *segments]))
 
     def unflatten(self, ids: FlatIds) -> Streams:
         """Flat sequences to streams: the inverse of `flatten`, as far as the sequence tells.
@@ -204,61 +153,61 @@ class Layout:
         conditioning, the conditioning is not in the sequence: no semantic ids (coarse), or `PAD`
         at the coarse levels (fine). A frame that is not complete is left out.
         """
-        kind, split = self.config.kind, self.config.coarse_levels
+        roles, split = self.roles, self.config.coarse_levels
         semantic = ended = codes = None
-        if kind == "semantic":
+        if roles.semantic == "predicted":
             ended = (ids == END).any(1)
-        if kind == "semantic" or (kind == "coarse" and self.has_prefix):
+        if roles.semantic == "predicted" or (roles.semantic and self.has_prefix):
             semantic = self._subsequence(ids, FIRST_SEMANTIC, self.config.clusters)
-        if kind == "fine":
+        if roles.coarse == "predicted":
+            codes = self._frames(ids, 1, self.levels)
+        if roles.coarse == "conditioning":
             fine = self._frames(ids, split + 1, self.levels)
             coarse = self._frames(ids, 1, split)
             if not self.has_prefix:
                 coarse = fine.new_full((len(ids), split, fine.shape[2]), PAD)
             frames = min(coarse.shape[2], fine.shape[2])
             codes = torch.cat([coarse[..., :frames], fine[..., :frames]], dim=1)
-        elif kind != "semantic":
-            codes = self._frames(ids, 1, self.levels)
         return Streams(semantic, codes, ended)
 
     def tokens_from(self, semantic: SemanticIds) -> Int[Tensor, "B S"]:
         """How many semantic tokens (B, S) a window holds that begins at each step: its length."""
-        kept = torch.ones_like(semantic)
+        counted = torch.ones_like(semantic)
         if self.config.remove_repeats:
-            kept = kept - _is_repeat(semantic).long()
-        return kept.flip(1).cumsum(1).flip(1) - kept + 1  # the first step is never a repeat
+            counted = counted - _is_repeat(semantic).long()
+        return counted.flip(1).cumsum(1).flip(1) - counted + 1  # the first is never a repeat
 
     def _checked(self, streams: Streams) -> tuple[Tensor | None, Tensor | None]:
         """The semantic ids and the codes that this layout reads, in range."""
         kind, semantic, codes = self.config.kind, None, None
-        if kind in ("semantic", "coarse"):
+        if self.roles.semantic:
             if streams.semantic is None:
                 raise AudioLMError(f"{kind} stage: streams have no semantic ids; give (B, S) ids")
             semantic = streams.semantic
             _check_range(semantic, self.config.clusters, f"{kind} stage: semantic ids")
-        if kind != "semantic":
+        if self.roles.codes:
             if streams.codes is None or streams.codes.shape[1] < self.levels:
                 raise AudioLMError(f"{kind} stage: streams need codes of {self.levels} levels")
             codes = streams.codes[:, : self.levels]
             _check_range(codes, self.config.codebook_size, f"{kind} stage: codes")
         return semantic, codes
 
-    def _semantic_tokens(self, semantic: Tensor) -> "_Tokens":
+    def _semantic_segment(self, semantic: Tensor) -> "_Segment":
         if self.config.remove_repeats:
             semantic = torch.where(_is_repeat(semantic), PAD, semantic)
         ids = torch.where(semantic >= 0, semantic + FIRST_SEMANTIC, semantic)  # (B, S)
-        kinds = torch.full_like(ids, SEMANTIC if self.config.kind == "semantic" else -1)
-        return _Tokens(ids, kinds, self._no_aligned(ids))
+        kinds = torch.full_like(ids, SEMANTIC if self.roles.semantic == "predicted" else -1)
+        return _Segment(ids, kinds, self._no_aligned(ids))
 
-    def _end_token(self, ended: Tensor | None, semantic: Tensor) -> "_Tokens":
+    def _end_segment(self, ended: Tensor | None, semantic: Tensor) -> "_Segment":
         ids = semantic.new_full((len(semantic), 1), PAD)
         if ended is not None:
             ids = torch.where(ended[:, None], END, ids)
-        return _Tokens(ids, torch.full_like(ids, SEMANTIC), self._no_aligned(ids))
+        return _Segment(ids, torch.full_like(ids, SEMANTIC), self._no_aligned(ids))
 
-    def _code_tokens(
+    def _code_segment(
         self, codes: Tensor, first_level: int, aligned: Tensor | None = None
-    ) -> "_Tokens":
+    ) -> "_Segment":
         """Codes (B, q, F) row by row; `first_level` is the level of `codes[:, 0]`."""
         batch, levels, frames = codes.shape
         level = torch.arange(first_level, first_level + levels, device=codes.device)
@@ -268,9 +217,9 @@ class Layout:
         predicted = torch.where(level >= self.kinds.start, level, -1)
         kinds = predicted.repeat(frames).expand(batch, -1)
         if aligned is None or not self.aligned_slots:
-            return _Tokens(ids, kinds, self._no_aligned(ids))
+            return _Segment(ids, kinds, self._no_aligned(ids))
         beside = self._aligned(aligned, frames)  # (B, F, C)
-        return _Tokens(ids, kinds, beside.repeat_interleave(levels, dim=1))
+        return _Segment(ids, kinds, beside.repeat_interleave(levels, dim=1))
 
     def _aligned(self, conditioning: Tensor, frames: int) -> Tensor:
         """Conditioning (B, S) or (B, Q', F) at the time of each frame, and in its look-ahead."""
@@ -318,7 +267,7 @@ def stretch(ids: Int[Tensor, "*B s"], length: int) -> Int[Tensor, "*B S"]:
 
 
 @dataclass(frozen=True)
-class _Tokens:
+class _Segment:
     """Some tokens of every row, with holes (`PAD`), and what is known about each."""
 
     ids: Tensor  # (B, n)
@@ -326,28 +275,28 @@ class _Tokens:
     aligned: Tensor  # (B, n, C)
 
 
-def _start_token(like: _Tokens) -> _Tokens:
+def _start_segment(like: _Segment) -> _Segment:
     ids = like.ids.new_full((len(like.ids), 1), START)
     aligned = like.aligned.new_full((*ids.shape, like.aligned.shape[-1]), PAD)
-    return _Tokens(ids, torch.full_like(ids, -1), aligned)
+    return _Segment(ids, torch.full_like(ids, -1), aligned)
 
 
-def _joined(pieces: list[_Tokens]) -> _Tokens:
-    return _Tokens(
-        torch.cat([piece.ids for piece in pieces], 1),
-        torch.cat([piece.kinds for piece in pieces], 1),
-        torch.cat([piece.aligned for piece in pieces], 1),
+def _joined(segments: list[_Segment]) -> _Segment:
+    return _Segment(
+        torch.cat([segment.ids for segment in segments], 1),
+        torch.cat([segment.kinds for segment in segments], 1),
+        torch.cat([segment.aligned for segment in segments], 1),
     )
 
 
-def _closed(tokens: _Tokens) -> Flat:
+def _closed(segment: _Segment) -> Flat:
     """Close the holes, and give each position what is known about the token after it."""
-    order = _order(tokens.ids)
-    ids = tokens.ids.gather(1, order)
+    order = _order(segment.ids)
+    ids = segment.ids.gather(1, order)
     hole = ids == PAD
-    kinds = tokens.kinds.gather(1, order).masked_fill(hole, -1)
-    beside = order[..., None].expand(-1, -1, tokens.aligned.shape[-1])
-    aligned = tokens.aligned.gather(1, beside).masked_fill(hole[..., None], PAD)
+    kinds = segment.kinds.gather(1, order).masked_fill(hole, -1)
+    beside = order[..., None].expand(-1, -1, segment.aligned.shape[-1])
+    aligned = segment.aligned.gather(1, beside).masked_fill(hole[..., None], PAD)
     kinds = F.pad(kinds[:, 1:], (0, 1), value=-1)
     return Flat(
         ids=ids,

@@ -1,4 +1,11 @@
-"""Sampling: logits to ids, by temperature, top-k and top-p (paper, section IV-B: temperature)."""
+"""Sampling: logits to ids, by temperature, top-k and top-p (paper, section IV-B: temperature).
+
+Where the randomness comes from: each stage of a run has a generator of its own
+(`stage_generator`), so that stages may take turns and still draw the same.
+"""
+
+import hashlib
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float, Int
@@ -23,21 +30,31 @@ class Sampling(Configuration):
     """Draw from the fewest likeliest ids that have this probability together."""
 
 
+def stage_generator(seed: int, stage: str, device: torch.device | str = "cpu") -> torch.Generator:
+    """The generator from which one stage of a run draws: that of the seed and the stage's name.
+
+    Its own seed is the first 64 bits of a SHA-256 over both. No stage's draws depend on how many
+    another one makes, and nothing touches PyTorch's global generator.
+    """
+    digest = hashlib.sha256(f"{seed} {stage}".encode()).digest()
+    return torch.Generator(device).manual_seed(int.from_bytes(digest[:8], "big", signed=True))
+
+
 def draw(
     logits: Float[Tensor, "B n"],
     sampling: Sampling,
-    generator: torch.Generator,
+    generators: Sequence[torch.Generator],
     name: str,
     forbidden: Int[Tensor, "B"] | None = None,
 ) -> Int[Tensor, "B"]:
     """One id (B,) per row, never one whose logit is -inf.
 
-    The noise is made where the generator lives and moved, so any generator serves any device.
+    The noise is made where a generator lives and moved, so any generator serves any device.
 
     Args:
         logits: of the ids that may come next; nothing else can be drawn.
         sampling: temperature and filters.
-        generator: the only source of randomness.
+        generators: the only source of randomness; each serves as many rows as any other, in order.
         name: what produced the logits, for the error message.
         forbidden: one entry of each row that may not be drawn; negative for none.
 
@@ -65,7 +82,10 @@ def draw(
         probabilities = probabilities * _nucleus(probabilities, sampling.top_p)
     # The first of several exponential clocks to ring, with these rates, is a draw from them
     # (and exponential_ never returns 0, so what has no probability stays at 0).
-    noise = torch.empty(logits.shape, device=generator.device).exponential_(generator=generator)
+    shape = (len(logits) // len(generators), logits.shape[1])
+    noise = torch.cat(
+        [torch.empty(shape, device=g.device).exponential_(generator=g) for g in generators]
+    )
     return (probabilities / noise.to(logits.device)).argmax(-1)
 
 

@@ -2,8 +2,8 @@
 
 What differs from a text model: the kind of every position is known beforehand (a semantic id, or a
 code of a certain level), so each kind has an output head of its own, and only that head is
-computed: a fraction 1/Q of the vocabulary. And a position may be given aligned, the conditioning
-that belongs to its time, whose embeddings are added to its own.
+computed: a fraction 1/Q of the vocabulary. And a position may be given aligned ids, the
+conditioning of its time, whose embeddings are added to its own.
 
 Layer norm without bias stands where T5 has a root-mean-square norm: as good, and fused everywhere
 (8000 vectors of width 320, forward and backward on two CPU cores: 3 ms against 26 ms).
@@ -23,8 +23,8 @@ from audiolm.shapes import FlatIds
 from audiolm.stages.attention import PositionBias, attend
 from audiolm.stages.layout import Layout
 
-Kept = tuple[Tensor, Tensor]
-"""Where a layer writes its keys and values (B, H, L, D / H) for cached decoding."""
+LayerCache = tuple[Tensor, Tensor]
+"""One layer's share of the KV cache: where it writes keys and values (B, H, L, D / H) each."""
 
 
 class TransformerConfig(Configuration):
@@ -69,13 +69,13 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(width, 3 * width, bias=False)
         self.out = nn.Linear(width, width, bias=False)
 
-    def forward(self, x: Tensor, bias: Tensor, kept: Kept | None = None) -> Tensor:
-        """x (B, L, D), bias (H, L, L) to (B, L, D); writes keys and values to `kept`."""
+    def forward(self, x: Tensor, bias: Tensor, cache: LayerCache | None = None) -> Tensor:
+        """x (B, L, D), bias (H, L, L) to (B, L, D); writes keys and values to `cache`."""
         split = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         query, key, value = split.contiguous().unbind(0)  # (B, H, L, D / H) each
-        if kept is not None:
-            kept[0].copy_(key)
-            kept[1].copy_(value)
+        if cache is not None:
+            cache[0].copy_(key)
+            cache[1].copy_(value)
         attended = attend(query, key, value, bias)
         mixed: Tensor = self.out(attended.transpose(1, 2).flatten(2))
         return mixed
@@ -106,9 +106,9 @@ class Block(nn.Module):
         self.feed_forward = FeedForward(config.width, config.feed_forward)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, x: Tensor, bias: Tensor, kept: Kept | None = None) -> Tensor:
+    def forward(self, x: Tensor, bias: Tensor, cache: LayerCache | None = None) -> Tensor:
         """x (B, L, D), bias (H, L, L) to (B, L, D)."""
-        x = x + self.dropout(self.attention(self.attention_norm(x), bias, kept))
+        x = x + self.dropout(self.attention(self.attention_norm(x), bias, cache))
         y: Tensor = x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))
         return y
 
@@ -139,9 +139,9 @@ class Transformer(nn.Module):
                 nn.init.normal_(weight, std=0.02 * depth**-0.5)
 
     def embed(self, ids: Int[Tensor, "*L"], aligned: Int[Tensor, "*L C"]) -> Float[Tensor, "*L D"]:
-        """The embedding of each id, plus those of its aligned.
+        """The embedding of each id, plus those of the ids aligned with it.
 
-        A aligned id's row depends on its slot; row 0 stands for "no aligned id".
+        An aligned id's row depends on its slot; row 0 stands for "no aligned id".
         """
         x: Tensor = self.embedding(ids.clamp(min=0))  # padding is read as START, and never seen
         if self.aligned is not None:
@@ -152,19 +152,19 @@ class Transformer(nn.Module):
         return x
 
     def forward(
-        self, ids: FlatIds, aligned: Int[Tensor, "B L C"], kept: list[Kept] | None = None
+        self, ids: FlatIds, aligned: Int[Tensor, "B L C"], kv_cache: list[LayerCache] | None = None
     ) -> Float[Tensor, "B L D"]:
-        """Hidden states (B, L, D): position i knows ids 0 to i and its own aligned.
+        """Hidden states (B, L, D): position i knows ids 0 to i and its own aligned ids.
 
         Args:
             ids: flat ids, padded on the right.
             aligned: conditioning ids of each position, -1 for none.
-            kept: for cached decoding, where each layer writes its keys and values.
+            kv_cache: for cached decoding, where each layer writes its keys and values.
         """
         bias = self.bias(ids.shape[1])
         x = self.dropout(self.embed(ids, aligned))
         for layer, block in enumerate(self.blocks):
-            x = block(x, bias, kept[layer] if kept else None)
+            x = block(x, bias, kv_cache[layer] if kv_cache else None)
         hidden: Tensor = self.norm(x)
         return hidden
 

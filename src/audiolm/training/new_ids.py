@@ -12,7 +12,7 @@ from torch import Tensor
 
 from audiolm.data.tokens import TokenStore
 from audiolm.semantic import SemanticTokenizer
-from audiolm.stages import Stage
+from audiolm.stages import AutoregressiveStage
 from audiolm.stages.layout import FIRST_SEMANTIC
 from audiolm.training.recordings import Recordings
 
@@ -45,7 +45,9 @@ def shares_of_old_ids(old: SemanticTokenizer, new: TokenStore, recordings: Recor
     return (counts / counts.sum(dim=1, keepdim=True)).float()
 
 
-def carried_over(learnt: Stage, stage: Stage, shares: Shares) -> dict[str, Tensor]:
+def carried_over(
+    learnt: AutoregressiveStage, stage: AutoregressiveStage, shares: Shares
+) -> dict[str, Tensor]:
     """The weights of `learnt` for `stage`, whose semantic ids are new.
 
     Conditioning further ahead than `learnt` was shown begins with no effect (but at the end of a

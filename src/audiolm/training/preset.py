@@ -13,7 +13,7 @@ from audiolm.configuration import Configuration, override, parse
 from audiolm.errors import ConfigurationError
 from audiolm.part import Dtype
 from audiolm.semantic.w2v_bert import W2vBertConfig
-from audiolm.stages.autoregressive import StageConfig
+from audiolm.stages import AutoregressiveConfig
 from audiolm.training.clustering import ClusteringConfig
 from audiolm.training.codec_task import CodecTraining
 from audiolm.training.opening import DataConfig
@@ -72,7 +72,7 @@ class Preset(Configuration):
     second_round: W2vBertConfig | None = None
     """The network of a second round, whose targets are the clusters of the first (as in HuBERT);
     its Conformer starts from the first round's."""
-    stages: dict[str, StageConfig]
+    stages: dict[str, AutoregressiveConfig]
     """The stages' layouts and Transformers, by name."""
     training: StepsConfig = StepsConfig()
     """How each step is done."""

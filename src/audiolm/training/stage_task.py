@@ -15,7 +15,7 @@ from audiolm.data.batches import CropSampler, Draw, token_batch
 from audiolm.data.speed_perturbation import as_recorded
 from audiolm.data.tokens import TokenStore
 from audiolm.shapes import SAMPLE_RATE, SEMANTIC_HOP
-from audiolm.stages import Layout, Stage, StageConfig, Streams
+from audiolm.stages import Layout, Stage, StageConfig, Streams, build_stage
 from audiolm.training.optimizer import OptimizationConfig
 from audiolm.training.task import Loss, Validation
 
@@ -58,7 +58,7 @@ class StageTask:
         self.world_size = world_size
         self.seed = seed
         self.steps = round(training.crop_seconds * SAMPLE_RATE / SEMANTIC_HOP)
-        self.networks = nn.ModuleDict({name: Stage(config)})
+        self.networks = nn.ModuleDict({name: build_stage(name, config)})
         self.as_recorded_from = training.as_recorded_from
         self._samplers: dict[tuple[int, bool], CropSampler] = {}  # by rank, and with copies or not
         self._unigram: float | None = None

@@ -11,7 +11,7 @@ from audiolm.errors import ConfigurationError
 from audiolm.model_io.folder import load_part
 from audiolm.semantic.tokenizer import W2vBertTokenizer
 from audiolm.semantic.w2v_bert import W2vBert
-from audiolm.stages import Stage
+from audiolm.stages import AutoregressiveStage
 from audiolm.training.new_ids import Shares, carried_over
 from audiolm.training.step_folder import flat_settings
 
@@ -38,11 +38,11 @@ def start_from(folder: Path, part: str, network: nn.Module, shares: Shares | Non
         assert isinstance(given, W2vBertTokenizer)
         start_conformer(network, given, f"--from {folder}: {part}")
         return
-    assert isinstance(network, Codec | Stage)
+    assert isinstance(network, Codec | AutoregressiveStage)
     weights = given.state_dict()
     if shares is not None:
-        assert isinstance(given, Stage)
-        assert isinstance(network, Stage)
+        assert isinstance(given, AutoregressiveStage)
+        assert isinstance(network, AutoregressiveStage)
         weights = carried_over(given, network, shares)
     if isinstance(network, SpectralCodec) and network.config.harmonic:
         # A decoder that had no harmonic excitation gains one.

@@ -4,12 +4,12 @@ Of a long prompt the end is used, in whole semantic steps, and the caller is tol
 recording, is too short to be continued or is no length is refused.
 """
 
-import math
 import warnings
 
 import numpy as np
 
-from audiolm.audio.waveform import Audio
+from audiolm.arguments import checked_seconds
+from audiolm.audio.waveform import Audio, too_large
 from audiolm.errors import AudioError, ConfigurationError
 from audiolm.shapes import SAMPLE_RATE, SEMANTIC_HOP
 
@@ -41,16 +41,32 @@ def prompt_samples(prompt: Audio, seconds: float | None, stacklevel: int = 2) ->
     """
     require_audio(prompt, "prompt")
     if seconds is not None:
-        check_seconds("prompt_seconds", seconds)
+        check_prompt_seconds(seconds)
         warn_where_cut(prompt.seconds, seconds, stacklevel + 1)
         prompt = prompt.last(seconds)
-    if prompt.seconds < MINIMUM_PROMPT_SECONDS:
-        raise AudioError(
-            f"prompt: {prompt.seconds:.2f} s is too short to be continued; "
-            f"give at least {MINIMUM_PROMPT_SECONDS:g} s"
-        )
+    check_prompt(prompt, "prompt")
     samples = prompt.resampled(SAMPLE_RATE).samples
     return samples[len(samples) % SEMANTIC_HOP :]
+
+
+def check_prompt(prompt: Audio, name: str) -> Audio:
+    """The prompt, or AudioError where it is too short; `name` is that of its file or argument."""
+    if prompt.seconds < MINIMUM_PROMPT_SECONDS:
+        raise AudioError(
+            f"{name}: {prompt.seconds:.2f} s is too short to be continued; "
+            f"give at least {MINIMUM_PROMPT_SECONDS:g} s"
+        )
+    return prompt
+
+
+def check_prompt_seconds(seconds: float) -> None:
+    """Raise ConfigurationError where so much of a prompt is no length, or too little to use."""
+    check_seconds("prompt_seconds", seconds)
+    if seconds < MINIMUM_PROMPT_SECONDS:
+        raise ConfigurationError(
+            f"prompt_seconds: {seconds:g} s is too short to be continued; "
+            f"give at least {MINIMUM_PROMPT_SECONDS:g}"
+        )
 
 
 def warn_where_cut(whole: float, used: float, stacklevel: int = 2) -> None:
@@ -66,16 +82,17 @@ def warn_where_cut(whole: float, used: float, stacklevel: int = 2) -> None:
 
 def check_seconds(name: str, seconds: float) -> None:
     """Raise ConfigurationError where `seconds` is not a length; `name` is the setting's."""
-    if not (math.isfinite(seconds) and 0 < seconds <= MAXIMUM_SECONDS):
-        raise ConfigurationError(
-            f"{name}: {seconds:g} is not a length; give more than 0 and at most "
-            f"{MAXIMUM_SECONDS:g} seconds"
-        )
+    checked_seconds(name, seconds, MAXIMUM_SECONDS)
 
 
 def require_audio(audio: Audio, name: str) -> Audio:
-    """What was given, or AudioError where it is no recording; `name` is the argument's."""
+    """What was given, or AudioError where it is no recording, or one of another full scale.
+
+    `name` is the argument's.
+    """
     if not isinstance(audio, Audio):
         kind = type(audio).__name__
         raise AudioError(f"{name}: need an Audio, got {kind}; read a file with audiolm.read")
+    if (fault := too_large(audio.samples)) is not None:
+        raise AudioError(f"{name}: its {fault}")
     return audio

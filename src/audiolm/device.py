@@ -1,4 +1,12 @@
-"""Where a model computes: a name becomes a device."""
+"""Where and how a model computes: a name becomes a device, and the caller's settings stay outside.
+
+Nothing here, or anywhere in the library, sets the number of threads: that is the program's choice
+(the command line has `--threads`).
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 import torch
 
@@ -29,3 +37,50 @@ def choose_device(device: torch.device | str) -> torch.device:
         # Else convolutions round to ten bits, and a recording's tokens depend on the machine.
         torch.backends.cudnn.allow_tf32 = False
     return torch.device(name)
+
+
+@contextmanager
+def torch_defaults(device: torch.device) -> Iterator[None]:
+    """PyTorch's own defaults for a while: new tensors are float32 on the CPU, no autocast.
+
+    A caller may have set another default type or device, or may call under autocast; with that, the
+    same call would give other results, or none. The settings are the caller's again afterwards.
+    Not to be held across a `yield`: what runs between two steps is the caller's.
+
+    Args:
+        device: where the model computes.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(_FLOAT32)
+        # A device set as default slows down every call of PyTorch: only where it is needed.
+        if torch.get_default_device().type != "cpu":
+            stack.enter_context(torch.device("cpu"))
+        for kind in {"cpu", device.type}:
+            if torch.is_autocast_enabled(kind):
+                stack.enter_context(torch.autocast(kind, enabled=False))
+        yield
+
+
+class _Float32:
+    """float32 as the default type. The type is one for all threads: the last to leave restores."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._callers = torch.float32
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._callers = torch.get_default_dtype()
+                torch.set_default_dtype(torch.float32)
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                torch.set_default_dtype(self._callers)
+
+
+_FLOAT32 = _Float32()

@@ -91,7 +91,7 @@ def find(name_or_path: str | Path) -> Path:
     bundled = bundled_models()
     if text in bundled:
         return BUNDLED / text
-    if Path(text).exists():
+    if _exists(Path(text)):
         return Path(text)
     if isinstance(name_or_path, str) and _HUB_NAME.fullmatch(text):
         return _fetch(text)
@@ -100,6 +100,13 @@ def find(name_or_path: str | Path) -> Path:
         f"{text}: there is no such model; give a folder, owner/name on the hub, "
         f"or a bundled name ({names})"
     )
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # the name is too long, or is none
+        return False
 
 
 def bundled_models() -> list[str]:

@@ -9,8 +9,8 @@ import warnings
 import numpy as np
 
 from audiolm.arguments import checked_seconds
-from audiolm.audio.waveform import Audio
-from audiolm.errors import AudioError
+from audiolm.audio.waveform import Audio, too_large
+from audiolm.errors import AudioError, ConfigurationError
 from audiolm.shapes import SAMPLE_RATE, SEMANTIC_HOP
 
 MINIMUM_PROMPT_SECONDS = 0.5
@@ -41,16 +41,33 @@ def prompt_samples(prompt: Audio, seconds: float | None, stacklevel: int = 2) ->
     """
     require_audio(prompt, "prompt")
     if seconds is not None:
-        seconds = check_seconds("prompt_seconds", seconds)
+        seconds = check_prompt_seconds(seconds)
         warn_where_cut(prompt.seconds, seconds, stacklevel + 1)
         prompt = prompt.last(seconds)
-    if prompt.seconds < MINIMUM_PROMPT_SECONDS:
-        raise AudioError(
-            f"prompt: {prompt.seconds:.2f} s is too short to be continued; "
-            f"give at least {MINIMUM_PROMPT_SECONDS:g} s"
-        )
+    check_prompt(prompt, "prompt")
     samples = prompt.resampled(SAMPLE_RATE).samples
     return samples[len(samples) % SEMANTIC_HOP :]
+
+
+def check_prompt(prompt: Audio, name: str) -> Audio:
+    """The prompt, or AudioError where it is too short; `name` is that of its file or argument."""
+    if prompt.seconds < MINIMUM_PROMPT_SECONDS:
+        raise AudioError(
+            f"{name}: {prompt.seconds:.2f} s is too short to be continued; "
+            f"give at least {MINIMUM_PROMPT_SECONDS:g} s"
+        )
+    return prompt
+
+
+def check_prompt_seconds(seconds: object) -> float:
+    """`seconds` as a number; ConfigurationError where it is no length, or too little to use."""
+    seconds = check_seconds("prompt_seconds", seconds)
+    if seconds < MINIMUM_PROMPT_SECONDS:
+        raise ConfigurationError(
+            f"prompt_seconds: {seconds:g} s is too short to be continued; "
+            f"give at least {MINIMUM_PROMPT_SECONDS:g}"
+        )
+    return seconds
 
 
 def warn_where_cut(whole: float, used: float, stacklevel: int = 2) -> None:
@@ -70,8 +87,13 @@ def check_seconds(name: str, seconds: object) -> float:
 
 
 def require_audio(audio: Audio, name: str) -> Audio:
-    """What was given, or AudioError where it is no recording; `name` is the argument's."""
+    """What was given, or AudioError where it is no recording, or one of another full scale.
+
+    `name` is the argument's.
+    """
     if not isinstance(audio, Audio):
         kind = type(audio).__name__
         raise AudioError(f"{name}: need an Audio, got {kind}; read a file with audiolm.read")
+    if (fault := too_large(audio.samples)) is not None:
+        raise AudioError(f"{name}: its {fault}")
     return audio

@@ -1,27 +1,51 @@
 """Recordings on disk: read whatever libsndfile reads, refuse what is broken, write all or nothing.
 
-Everything that comes in is checked here, once: a message names the file, what is wrong with it and
-the remedy. libsndfile itself reads the rest of a file that was cut off in the middle without a
-word, so lengths are compared with what the file promises.
+Everything that comes in is checked, once: a message names the file, what is wrong with it and the
+remedy. Lengths are those that are there (`audio.containers`), samples are looked at as they are
+decoded (`audio.decoding`); `audio.blocks` has the same for recordings that are too long for memory.
 """
 
 import math
-import os
-import struct
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 
 import numpy as np
-import soundfile
 
-from audiolm.atomic import replacing
+from audiolm.audio.blocks import (
+    WRITE_SUFFIXES,
+    ClippingWarning,
+    from_int16,
+    to_int16,
+    write_blocks,
+)
+from audiolm.audio.decoding import (
+    CancellingChannelsWarning,
+    Decoder,
+    SilentAudioWarning,
+    decoder_of_all,
+    recording,
+    warn_where_silent,
+)
 from audiolm.audio.resample import resample
-from audiolm.audio.waveform import Audio
+from audiolm.audio.waveform import Audio, checked_rate
 from audiolm.errors import AudioError
+
+__all__ = [
+    "READ_SUFFIXES",
+    "WRITE_SUFFIXES",
+    "CancellingChannelsWarning",
+    "ClippingWarning",
+    "Info",
+    "SilentAudioWarning",
+    "from_int16",
+    "info",
+    "read",
+    "read_end",
+    "read_excerpt",
+    "to_int16",
+    "write",
+]
 
 READ_SUFFIXES = (
     *(".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus"),
@@ -29,22 +53,8 @@ READ_SUFFIXES = (
 )
 """Files that end so are taken for recordings when a folder is searched."""
 
-WRITE_SUFFIXES = (".wav", ".flac")
-MIN_RATE, MAX_RATE = 8_000, 192_000
-
-_STREAMED_WAV = 0x7FFF_F000
-"""Programs that write WAV into a pipe cannot know its size and state one from here upwards."""
-
 _FILTER_SECONDS = 0.05
 """Sound on both sides of an excerpt that resampling needs to give what resampling all would."""
-
-
-class SilentAudioWarning(UserWarning):
-    """A recording holds nothing but zeros."""
-
-
-class ClippingWarning(UserWarning):
-    """Samples above full scale were clipped to it."""
 
 
 @dataclass(frozen=True)
@@ -69,9 +79,8 @@ def info(path: str | PathLike[str]) -> Info:
     Raises:
         AudioError: if it is no recording that can be read, or is empty or cut off.
     """
-    path = Path(path)
-    with _opened(path) as file:
-        return Info(file.frames, file.samplerate, file.channels)
+    with recording(Path(path)) as (file, length):
+        return Info(length, file.samplerate, file.channels)
 
 
 def read(path: str | PathLike[str], sample_rate: int | None = None) -> Audio:
@@ -82,20 +91,25 @@ def read(path: str | PathLike[str], sample_rate: int | None = None) -> Audio:
         sample_rate: resample to this; keep the file's own when None.
 
     Raises:
-        AudioError: if the file is missing, is none, is cut off, holds no samples or NaN, or its
-            sample rate is outside 8 to 192 kHz.
+        AudioError: if the file is missing, is none, is cut off, holds no samples, NaN, or samples
+            of another full scale than [-1, 1], its sample rate is outside 8 to 192 kHz, or
+            `sample_rate` is none.
 
     Warns:
-        SilentAudioWarning: if it holds nothing but zeros.
+        SilentAudioWarning: if there is nothing to be heard in it.
+        CancellingChannelsWarning: if its channels are in opposite phase.
     """
     path = Path(path)
-    with _opened(path) as file:
+    wanted = None if sample_rate is None else checked_rate(sample_rate)
+    with recording(path) as (file, length):
         rate = file.samplerate
-        samples = _decode(path, file, file.frames)  # (T,)
-    _warn_where_silent(path, samples)
-    if sample_rate is not None:
-        samples = resample(samples, rate, sample_rate)
-        rate = sample_rate
+        decoder = decoder_of_all(path, file, length)
+        samples = np.concatenate(list(decoder.blocks()))  # (T,)
+    decoder.warn_where_cancelled()
+    warn_where_silent(path, decoder.peak)
+    if wanted is not None:
+        samples = resample(samples, rate, wanted)
+        rate = wanted
         if not len(samples):
             raise AudioError(f"{path}: is shorter than one sample at {rate} Hz; record it again")
     return Audio(samples, rate)
@@ -105,6 +119,8 @@ def read_excerpt(
     path: str | PathLike[str], start: int, length: int, sample_rate: int | None = None
 ) -> Audio:
     """Read samples `start` to `start + length` of a recording without decoding what is around.
+
+    Codings that can only be read from the beginning are.
 
     Args:
         path: the file.
@@ -116,9 +132,10 @@ def read_excerpt(
         AudioError: as `read`, or if `start` lies outside the recording.
     """
     path = Path(path)
-    with _opened(path) as file:
+    asked = None if sample_rate is None else checked_rate(sample_rate)
+    with recording(path) as (file, whole):
         rate = file.samplerate
-        wanted = sample_rate or rate
+        wanted = rate if asked is None else asked
         # The two clocks meet every `step` samples of the file: cut there, so that the samples of
         # an excerpt fall on the same instants as those of the whole recording resampled.
         common = math.gcd(rate, wanted)
@@ -126,13 +143,14 @@ def read_excerpt(
         margin = 0 if rate == wanted else math.ceil(_FILTER_SECONDS * common)
         first = max(0, start // wanted_step - margin)
         last = -(-(start + length) // wanted_step) + margin
-        if not 0 <= start * rate < file.frames * wanted:
-            seconds = file.frames / rate
+        if not 0 <= start * rate < whole * wanted:
+            seconds = whole / rate
             raise AudioError(
                 f"{path}: there is no sample {start} at {wanted} Hz; it lasts {seconds:.2f} s"
             )
-        file.seek(first * step)
-        samples = _decode(path, file, min(last * step, file.frames) - first * step)
+        end = min(last * step, whole)
+        decoder = Decoder(path, file, first * step, end - first * step)
+        samples = np.concatenate(list(decoder.blocks()))
     samples = resample(samples, rate, wanted)
     offset = start - first * wanted_step
     return Audio(np.ascontiguousarray(samples[offset : offset + length]), wanted)
@@ -140,6 +158,9 @@ def read_excerpt(
 
 def read_end(path: str | PathLike[str], seconds: float) -> Audio:
     """Read the last seconds of a recording, all of a shorter one, without decoding what is before.
+
+    MP3 is read from the beginning: after a jump its decoder complains on stderr, and its first
+    samples are not quite what was said. So are codings that cannot be read from the middle.
 
     Args:
         path: the file.
@@ -149,15 +170,18 @@ def read_end(path: str | PathLike[str], seconds: float) -> Audio:
         AudioError: as `read`.
 
     Warns:
-        SilentAudioWarning: if that end holds nothing but zeros.
+        SilentAudioWarning, CancellingChannelsWarning: as `read`, of that end alone.
     """
-    whole = info(path)
-    if whole.seconds <= seconds:
-        return read(path)
-    # A little more is decoded: what Opus and MP3 say first after a jump is not quite what was said.
-    start = max(0, whole.length - round((seconds + 0.2) * whole.sample_rate))
-    end = read_excerpt(path, start, whole.length - start).last(seconds)
-    _warn_where_silent(Path(path), end.samples)
+    path = Path(path)
+    with recording(path) as (file, length):
+        rate = file.samplerate
+        # A little more is decoded: what Opus says first after a jump is not quite what was said.
+        more = min(length, round(min(seconds + 0.2, length / rate) * rate))
+        decoder = Decoder(path, file, length - more, more)
+        samples = np.concatenate(list(decoder.blocks(jump=file.format != "MP3")))
+    end = Audio(samples, rate).last(seconds)
+    decoder.warn_where_cancelled()
+    warn_where_silent(path, float(np.abs(end.samples).max(initial=0.0)))
     return end
 
 
@@ -173,137 +197,4 @@ def write(path: str | PathLike[str], audio: Audio) -> None:
     Warns:
         ClippingWarning: if samples above full scale were clipped.
     """
-    path = Path(path)
-    if path.suffix.lower() not in WRITE_SUFFIXES:
-        raise AudioError(
-            f"{path}: cannot write {path.suffix or 'a file without suffix'}; "
-            f"end the name in {' or '.join(WRITE_SUFFIXES)}"
-        )
-    if not len(audio.samples):
-        raise AudioError(f"{path}: there are no samples to write; ask for a longer piece")
-    peak = float(np.abs(audio.samples).max())
-    if peak > 1:
-        above = int((np.abs(audio.samples) > 1).sum())
-        warnings.warn(
-            f"{path}: {above} samples above full scale (peak {peak:.3g}) are clipped",
-            ClippingWarning,
-            stacklevel=2,
-        )
-    kind = path.suffix[1:].upper()
-    try:
-        with replacing(path) as temporary:
-            samples = to_int16(audio.samples)  # (T,)
-            soundfile.write(
-                _name(temporary), samples, audio.sample_rate, format=kind, subtype="PCM_16"
-            )
-    except (OSError, soundfile.SoundFileError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise AudioError(
-            f"{path}: cannot be written ({reason}); choose a folder that is there and writable"
-        ) from None
-
-
-def to_int16(samples: np.ndarray) -> np.ndarray:
-    """(T,) float32 to int16 of the same full scale, clipped; 16-bit files come back bit by bit."""
-    scaled = np.rint(samples * np.float32(32768))
-    return np.clip(scaled, -32768, 32767).astype(np.int16)
-
-
-def from_int16(samples: np.ndarray) -> np.ndarray:
-    """(T,) int16 to float32 in [-1, 1), the inverse of `to_int16`."""
-    return samples.astype(np.float32) / np.float32(32768)
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[soundfile.SoundFile]:
-    """The file opened by libsndfile, its header checked."""
-    try:
-        size = path.stat().st_size
-        if path.is_dir():
-            raise AudioError(f"{path}: is a folder; name one recording")
-        if size == 0:
-            raise AudioError(f"{path}: is an empty file; copy or record it again")
-        _refuse_cut_off_wav(path, size)
-    except FileNotFoundError:
-        raise AudioError(f"{path}: there is no such file; check the path") from None
-    except OSError as error:
-        raise AudioError(f"{path}: cannot be opened ({error.strerror}); check the path") from None
-    try:
-        file = soundfile.SoundFile(_name(path))
-    except soundfile.SoundFileError as error:
-        reason = str(error).rsplit(": ", 1)[-1].strip().rstrip(".") or "unknown format"
-        raise AudioError(
-            f"{path}: is no recording that can be read ({reason}); convert it to WAV or FLAC"
-        ) from None
-    with file:
-        if file.frames <= 0:
-            raise AudioError(f"{path}: holds no samples; record or convert it again")
-        if not MIN_RATE <= file.samplerate <= MAX_RATE:
-            raise AudioError(
-                f"{path}: its sample rate, {file.samplerate} Hz, is outside "
-                f"{MIN_RATE} to {MAX_RATE} Hz; resample it"
-            )
-        yield file
-
-
-def _name(path: Path) -> str | bytes:
-    """A name as soundfile takes it: on its own it cannot encode those that are no UTF-8."""
-    return str(path) if os.name == "nt" else os.fsencode(path)
-
-
-def _warn_where_silent(path: Path, samples: np.ndarray) -> None:
-    if not samples.any():
-        warnings.warn(f"{path}: there is only silence in it", SilentAudioWarning, stacklevel=3)
-
-
-def _decode(path: Path, file: soundfile.SoundFile, length: int) -> np.ndarray:
-    """The next `length` samples as (T,) float32, channels averaged."""
-    try:
-        channels = file.read(length, dtype="float32", always_2d=True)  # (T, channels)
-    except soundfile.SoundFileError as error:
-        reason = str(error).rsplit(": ", 1)[-1].strip().rstrip(".")
-        raise AudioError(
-            f"{path}: is damaged or cut off ({reason}); copy or convert it again"
-        ) from None
-    if len(channels) < length:
-        raise AudioError(
-            f"{path}: is cut off: {len(channels)} of {length} samples could be decoded; "
-            "copy or convert it again"
-        )
-    samples = channels[:, 0] if channels.shape[1] == 1 else channels.mean(axis=1)
-    if not np.isfinite(samples).all():
-        raise AudioError(f"{path}: holds NaN or infinite samples; convert it again")
-    return np.ascontiguousarray(samples)
-
-
-def _refuse_cut_off_wav(path: Path, size: int) -> None:
-    """Compare what a WAV header promises with what the file holds; other formats pass."""
-    with path.open("rb") as file:
-        form, _, kind = struct.unpack("<4sI4s", file.read(12).ljust(12, b"\0"))
-        if form not in (b"RIFF", b"RF64") or kind != b"WAVE":
-            return
-        long_size = None  # RF64 states the size of the data in a chunk of its own
-        while len(header := file.read(8)) == 8:
-            name, length = struct.unpack("<4sI", header)
-            if name == b"data":
-                break
-            if name == b"ds64":
-                long_size = struct.unpack("<8xQ", file.read(16).ljust(16, b"\0"))[0]
-                length -= 16
-            file.seek(length + length % 2, os.SEEK_CUR)
-        else:
-            raise AudioError(f"{path}: is cut off before its first sample; copy it again")
-        present = size - file.tell()
-    if length == 0xFFFF_FFFF and long_size is not None:
-        length = long_size
-    elif length >= _STREAMED_WAV:
-        return
-    if length == 0 and present > 0:
-        raise AudioError(
-            f"{path}: its header was never finished (0 bytes of sound, but {present} follow); "
-            "repair it, for example with sox --ignore-length"
-        )
-    if length > present:
-        raise AudioError(
-            f"{path}: is cut off: {present} of {length} bytes of sound are there; copy it again"
-        )
+    write_blocks(path, [audio.samples], audio.sample_rate, stacklevel=3)

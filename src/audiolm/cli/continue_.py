@@ -9,14 +9,15 @@ from audiolm.cli.options import (
     Settings,
     common_options,
     levels_option,
-    make_files,
     out_option,
-    output_paths,
     samples_option,
 )
+from audiolm.cli.outputs import make_files, output_paths
 
 if TYPE_CHECKING:
     from audiolm.audio.waveform import Audio
+    from audiolm.cli.outputs import Make
+    from audiolm.model import AudioLM
     from audiolm.pipeline import Progress
 
 
@@ -57,32 +58,42 @@ def command(
     """
     paths = output_paths(out, samples, source=prompt)
 
-    recording = _end_of(prompt, prompt_seconds)
-    lm = settings.load()
-    sampling = settings.sampling(lm)
+    from audiolm.prompt import check_prompt_seconds, check_seconds
 
-    def make(seed: int, progress: "Progress") -> "Audio":
-        return lm.continuation(
-            recording,
-            seconds,
-            prompt_seconds=prompt_seconds,
-            seed=seed,
-            sampling=sampling,
-            levels=levels,
-            baseline=baseline,
-            continuation_only=continuation_only,
-            progress=progress,
-        )
+    check_seconds("seconds", seconds)
+    check_prompt_seconds(prompt_seconds)
+    settings.check_sampling()
 
-    make_files(settings, lm, paths, make)
+    def prepare() -> "tuple[AudioLM, Make]":
+        recording = _end_of(prompt, prompt_seconds)
+        lm = settings.load()
+        lm.check_levels(levels)
+        sampling = settings.sampling(lm)
+
+        def make(seed: int, path: Path, progress: "Progress") -> float:
+            audio = lm.continuation(
+                recording,
+                seconds,
+                prompt_seconds=prompt_seconds,
+                seed=seed,
+                sampling=sampling,
+                levels=levels,
+                baseline=baseline,
+                continuation_only=continuation_only,
+                progress=progress,
+            )
+            audio.write(path)
+            return audio.seconds
+
+        return lm, make
+
+    make_files(settings, paths, prepare)
 
 
 def _end_of(prompt: Path, seconds: float) -> "Audio":
     """As much of a prompt as is used: of an hour, the rest is never decoded."""
-    from audiolm.audio.files import info, read, read_end
-    from audiolm.prompt import warn_where_cut
+    from audiolm.audio.files import info, read_end
+    from audiolm.prompt import check_prompt, warn_where_cut
 
-    if not seconds > 0:  # the model says what is wrong with that
-        return read(prompt)
     warn_where_cut(info(prompt).seconds, seconds)
-    return read_end(prompt, seconds)
+    return check_prompt(read_end(prompt, seconds), str(prompt))

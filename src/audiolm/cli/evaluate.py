@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     "--only",
     default="",
     metavar="NAME,...",
-    help="Only these: abx, reconstruction, voicing, content, speaker, probes, continuation, detection, "
-    "listening.",
+    help="Only these: abx, reconstruction, voicing, content, speaker, probes, continuation, "
+    "detection, listening.",
 )
 @click.option("--limit", type=click.IntRange(1), help="At most so many items in each part.")
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="A setting.")

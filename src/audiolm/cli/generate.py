@@ -1,6 +1,7 @@
 """`audiolm generate`: something new, without a prompt."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -8,11 +9,15 @@ from audiolm.cli.options import (
     Settings,
     common_options,
     levels_option,
-    make_files,
     out_option,
-    output_paths,
     samples_option,
 )
+from audiolm.cli.outputs import make_files, output_paths
+
+if TYPE_CHECKING:
+    from audiolm.cli.outputs import Make
+    from audiolm.model import AudioLM
+    from audiolm.pipeline import Progress
 
 
 @click.command("generate")
@@ -26,13 +31,24 @@ def command(
 ) -> None:
     """Make something new: any voice, any content."""
     paths = output_paths(out, samples)
-    lm = settings.load()
-    sampling = settings.sampling(lm)
-    make_files(
-        settings,
-        lm,
-        paths,
-        lambda seed, progress: lm.unconditional(
-            seconds, seed=seed, sampling=sampling, levels=levels, progress=progress
-        ),
-    )
+
+    from audiolm.prompt import check_seconds
+
+    check_seconds("seconds", seconds)
+    settings.check_sampling()
+
+    def prepare() -> "tuple[AudioLM, Make]":
+        lm = settings.load()
+        lm.check_levels(levels)
+        sampling = settings.sampling(lm)
+
+        def make(seed: int, path: Path, progress: "Progress") -> float:
+            audio = lm.unconditional(
+                seconds, seed=seed, sampling=sampling, levels=levels, progress=progress
+            )
+            audio.write(path)
+            return audio.seconds
+
+        return lm, make
+
+    make_files(settings, paths, prepare)

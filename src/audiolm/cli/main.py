@@ -5,6 +5,7 @@ input or usage, 130 interrupted.
 """
 
 import os
+import sys
 import traceback
 import warnings
 from collections.abc import Sequence
@@ -71,6 +72,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: those of the process when None.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a name that is no UTF-8 can be said, too
+            stream.reconfigure(errors="backslashreplace")
     with warnings.catch_warnings():
         warnings.simplefilter("default", UserWarning)
         warnings.showwarning = _show_warning
@@ -82,6 +86,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _failed(f"{error.format_message().rstrip('.')}; see {command} --help", 2)
         except (KeyboardInterrupt, click.Abort):
             return _failed("interrupted", 130)
+        except BrokenPipeError:  # who was to read stdout has gone, as `head` does
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
         except AudioLMError as error:
             return _failed(str(error), 2)
         except Exception as error:
@@ -106,6 +113,6 @@ def _show_warning(
 ) -> None:
     """Say what this package warns of in one line; what other packages warn of is for developers."""
     if category.__module__.startswith("audiolm"):
-        click.echo(f"audiolm: {message}", err=True)
+        click.echo("audiolm: warning: " + " ".join(str(message).split()), err=True)
     elif os.environ.get("AUDIOLM_TRACEBACK"):
         click.echo(warnings.formatwarning(message, category, filename, lineno, line), err=True)

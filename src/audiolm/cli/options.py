@@ -1,10 +1,9 @@
-"""The options that every verb takes, and what verbs do with them."""
+"""The options that every verb takes, and what they set."""
 
 import functools
 import json
 import os
 import sys
-import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,15 +13,37 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from audiolm.errors import AudioError
-
 if TYPE_CHECKING:
-    from audiolm.audio.waveform import Audio
     from audiolm.model import AudioLM
     from audiolm.pipeline import Progress
     from audiolm.stages import Sampling
 
-OUT_SUFFIXES = (".wav", ".flac")
+THREADS = 1
+"""CPU threads unless `--threads` asks for more. The stages' matrix products are small: two threads
+wait for each other more than they help, and where another program keeps a core busy they stand
+still (docs/LOG.md has the figures)."""
+
+
+class FewerThreadsWarning(UserWarning):
+    """More threads were asked for than the machine has cores."""
+
+
+def use_threads(threads: int) -> None:
+    """Let PyTorch compute with so many threads, at most as many as there are cores.
+
+    Warns:
+        FewerThreadsWarning: when there are fewer cores; PyTorch crashes with many thousands.
+    """
+    import torch
+
+    cores = os.cpu_count() or 1
+    if threads > cores:
+        warnings.warn(
+            f"threads: {threads} asked for, this machine has {cores} cores; {cores} are used",
+            FewerThreadsWarning,
+            stacklevel=2,
+        )
+    torch.set_num_threads(min(threads, cores))
 
 
 def _temperatures(
@@ -50,34 +71,40 @@ class Settings:
     top_k: int | None
     top_p: float | None
     device: str
-    threads: int | None
+    threads: int
     quiet: bool
     as_json: bool
 
     def load(self, model: str | None = None) -> "AudioLM":
         """The model (that of `--model` when None), on the device, with as many threads as asked."""
-        import torch
-
         from audiolm.pretrained import load
 
-        if self.threads is not None:
-            torch.set_num_threads(self.threads)
+        use_threads(self.threads)
         return load(model or self.model, self.device)
 
     def sampling(self, lm: "AudioLM") -> "dict[str, Sampling]":
         """The model's own sampling settings, with what the options say in their place."""
+        return {kind: self._asked(kind, own.model_dump()) for kind, own in lm.sampling.items()}
+
+    def check_sampling(self) -> None:
+        """Refuse what cannot be, before a model is loaded.
+
+        Raises:
+            ConfigurationError: a temperature, `--top-k` or `--top-p` cannot be.
+        """
+        for kind in ("semantic", "coarse", "fine"):
+            self._asked(kind, {})
+
+    def _asked(self, kind: str, own: dict[str, Any]) -> "Sampling":
         from audiolm.configuration import parse
         from audiolm.stages import Sampling
 
-        chosen = {}
-        for kind, own in lm.sampling.items():
-            asked: dict[str, float | None] = {"top_k": self.top_k, "top_p": self.top_p}
-            if self.temperature is not None:
-                semantic, coarse, fine = self.temperature
-                asked["temperature"] = {"semantic": semantic, "fine": fine}.get(kind, coarse)
-            given = {key: value for key, value in asked.items() if value is not None}
-            chosen[kind] = parse(Sampling, own.model_dump() | given, "sampling")
-        return chosen
+        asked: dict[str, float | None] = {"top_k": self.top_k, "top_p": self.top_p}
+        if self.temperature is not None:
+            semantic, coarse, fine = self.temperature
+            asked["temperature"] = {"semantic": semantic, "fine": fine}.get(kind, coarse)
+        given = {key: value for key, value in asked.items() if value is not None}
+        return parse(Sampling, own | given, "sampling")
 
     @contextmanager
     def progress(self) -> "Iterator[Progress]":
@@ -146,7 +173,13 @@ def common_options(function: Callable[..., None]) -> Callable[..., None]:
             show_default=True,
             help="Where to compute.",
         ),
-        click.option("--threads", type=click.IntRange(1), help="CPU threads to compute with."),
+        click.option(
+            "--threads",
+            type=click.IntRange(1),
+            default=THREADS,
+            show_default=True,
+            help="CPU threads to compute with; more pay on a machine that does nothing else.",
+        ),
         click.option("--quiet", is_flag=True, help="No progress, no warnings, errors only."),
         click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout."),
     ]
@@ -176,62 +209,3 @@ levels_option = click.option(
     type=int,
     help="How many of the codec's levels to make; the model's own number unless given.",
 )
-
-
-def output_paths(out: Path, samples: int = 1, source: Path | None = None) -> list[Path]:
-    """The files to write, checked before any work is done.
-
-    Args:
-        out: what the user asked for.
-        samples: how many files; more than one are numbered from 1.
-        source: the recording that is read, which is not to be overwritten.
-
-    Raises:
-        AudioError: when a file has another suffix, or could not be written.
-    """
-    if out.suffix.lower() not in OUT_SUFFIXES:
-        raise AudioError(f"{out}: must end in {' or '.join(OUT_SUFFIXES)}; name it so")
-    folder = out.parent
-    if not folder.is_dir():
-        raise AudioError(f"{out}: there is no folder {folder}; make it first")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise AudioError(f"{out}: the folder {folder} cannot be written to; choose another")
-    numbered = [out.with_stem(f"{out.stem}-{number}") for number in range(1, samples + 1)]
-    paths = [out] if samples == 1 else numbered
-    for path in paths:
-        if path.is_dir():
-            raise AudioError(f"{path}: is a folder; name a file")
-        if source is not None and path.exists() and source.exists() and path.samefile(source):
-            raise AudioError(f"{path}: is the recording that is read; name another file")
-    return paths
-
-
-def make_files(
-    settings: Settings,
-    lm: "AudioLM",
-    paths: Sequence[Path],
-    make: "Callable[[int, Progress], Audio]",
-) -> None:
-    """Make one recording per path, with one seed after the other, and report them.
-
-    Each is written as soon as it is made. `make` gets a seed and whom to tell of progress.
-    """
-    outputs = []
-    for seed, path in enumerate(paths, start=settings.seed):
-        started = time.perf_counter()
-        with settings.progress() as progress:
-            audio = make(seed, progress)
-        took = time.perf_counter() - started
-        audio.write(path)
-        outputs.append({"file": str(path), "seconds": audio.seconds, "seed": seed, "took": took})
-    report = {
-        "model": lm.name,
-        "fingerprint": lm.fingerprint,
-        "device": str(lm.device),
-        "outputs": outputs,
-    }
-    lines = [
-        f"{made['file']}: {made['seconds']:.2f} s, seed {made['seed']}, took {made['took']:.1f} s"
-        for made in outputs
-    ]
-    settings.tell(report, lines)

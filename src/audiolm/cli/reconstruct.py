@@ -1,10 +1,20 @@
-"""`audiolm reconstruct`: a recording through the codec and back."""
+"""`audiolm reconstruct`: a recording through the codec and back, of any length."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from audiolm.cli.options import Settings, common_options, make_files, out_option, output_paths
+from audiolm.cli.options import Settings, common_options, out_option
+from audiolm.cli.outputs import make_files, output_paths
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from audiolm.cli.outputs import Make
+    from audiolm.model import AudioLM
+    from audiolm.pipeline import Progress
 
 
 @click.command("reconstruct")
@@ -13,11 +23,33 @@ from audiolm.cli.options import Settings, common_options, make_files, out_option
 @click.option("--levels", type=int, help="How many quantizer levels to use; all unless given.")
 @common_options
 def command(settings: Settings, file: Path, out: Path, levels: int | None) -> None:
-    """Encode FILE with the codec and decode it again."""
+    """Encode FILE with the codec and decode it again.
+
+    FILE is read, coded and written a few seconds at a time: an hour takes as much memory as a
+    minute.
+    """
     paths = output_paths(out, source=file)
 
-    from audiolm.audio.files import read
+    def prepare() -> "tuple[AudioLM, Make]":
+        from audiolm.audio.blocks import read_blocks, write_blocks
+        from audiolm.audio.files import info
+        from audiolm.codec.chunks import reconstruct_chunks
+        from audiolm.shapes import SAMPLE_RATE
 
-    recording = read(file)
-    lm = settings.load()
-    make_files(settings, lm, paths, lambda seed, progress: lm.reconstruction(recording, levels))
+        length = round(info(file).seconds * SAMPLE_RATE)
+        lm = settings.load()
+        lm.check_levels(levels)
+
+        def make(seed: int, path: Path, progress: "Progress") -> float:
+            def chunks() -> "Iterator[np.ndarray]":
+                done = 0
+                for chunk in reconstruct_chunks(lm.codec, read_blocks(file, SAMPLE_RATE), levels):
+                    done += len(chunk)
+                    progress("codec", done, length)
+                    yield chunk
+
+            return write_blocks(path, chunks(), SAMPLE_RATE) / SAMPLE_RATE
+
+        return lm, make
+
+    make_files(settings, paths, prepare)

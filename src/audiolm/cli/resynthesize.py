@@ -1,6 +1,7 @@
 """`audiolm resynthesize`: acoustic generation, the same content in another voice."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -8,11 +9,15 @@ from audiolm.cli.options import (
     Settings,
     common_options,
     levels_option,
-    make_files,
     out_option,
-    output_paths,
     samples_option,
 )
+from audiolm.cli.outputs import make_files, output_paths
+
+if TYPE_CHECKING:
+    from audiolm.cli.outputs import Make
+    from audiolm.model import AudioLM
+    from audiolm.pipeline import Progress
 
 
 @click.command("resynthesize")
@@ -24,17 +29,24 @@ from audiolm.cli.options import (
 def command(settings: Settings, file: Path, out: Path, samples: int, levels: int | None) -> None:
     """Say what FILE says in another voice and another room."""
     paths = output_paths(out, samples, source=file)
+    settings.check_sampling()
 
-    from audiolm.audio.files import read
+    def prepare() -> "tuple[AudioLM, Make]":
+        from audiolm.audio.files import read
+        from audiolm.shapes import SAMPLE_RATE
 
-    recording = read(file)
-    lm = settings.load()
-    sampling = settings.sampling(lm)
-    make_files(
-        settings,
-        lm,
-        paths,
-        lambda seed, progress: lm.acoustic_generation(
-            recording, seed=seed, sampling=sampling, levels=levels, progress=progress
-        ),
-    )
+        recording = read(file, SAMPLE_RATE)
+        lm = settings.load()
+        lm.check_levels(levels)
+        sampling = settings.sampling(lm)
+
+        def make(seed: int, path: Path, progress: "Progress") -> float:
+            audio = lm.acoustic_generation(
+                recording, seed=seed, sampling=sampling, levels=levels, progress=progress
+            )
+            audio.write(path)
+            return audio.seconds
+
+        return lm, make
+
+    make_files(settings, paths, prepare)

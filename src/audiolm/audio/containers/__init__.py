@@ -1,0 +1,1 @@
+"""What file formats say of the length of their sound, and whether that much is there."""

@@ -135,7 +135,8 @@ def test_maestro(tmp_path):
     (tmp_path / "2004" / "a.wav").unlink()
     corpus = open_corpus(tmp_path)
     assert [(r.id, r.split) for r in corpus.recordings] == [("2004/b", "dev"), ("c", "test")]
-    assert [path.name for path, _ in corpus.skipped] == ["a.wav"]
+    assert [path.name for path, _ in corpus.skipped] == ["a.wav", "not-in-the-table.wav"]
+    assert "is not in maestro-v3.0.0.csv" in corpus.skipped[1][1]
 
 
 def test_maestro_with_a_table_of_something_else(tmp_path):
@@ -232,7 +233,7 @@ def test_no_recording_that_can_be_read(tmp_path):
         open_corpus(tmp_path)
 
 
-# Holding out
+# Validation
 
 
 def made_up(speakers, each=4, split=None):
@@ -250,58 +251,60 @@ def made_up(speakers, each=4, split=None):
 @given(st.integers(2, 30), st.floats(0.01, 0.9), st.integers(0, 2**32))
 def test_no_speaker_is_on_both_sides(count, fraction, seed):
     corpus = made_up([f"speaker {i}" for i in range(count)])
-    train, held = split_validation(corpus, fraction, seed)
-    assert train.speakers and held.speakers
-    assert not set(train.speakers) & set(held.speakers)
-    assert {r.id for r in train.recordings + held.recordings} == {r.id for r in corpus.recordings}
+    train, validation = split_validation(corpus, fraction, seed)
+    assert train.speakers and validation.speakers
+    assert not set(train.speakers) & set(validation.speakers)
+    assert {r.id for r in train.recordings + validation.recordings} == {
+        r.id for r in corpus.recordings
+    }
     assert {r.split for r in train.recordings} == {"train"}
-    assert {r.split for r in held.recordings} == {"dev"}
+    assert {r.split for r in validation.recordings} == {"dev"}
     one = corpus.seconds / count
     wanted = min(max(fraction * corpus.seconds, one), corpus.seconds - one)
-    assert abs(held.seconds - wanted) <= one / 2 + 1e-6
+    assert abs(validation.seconds - wanted) <= one / 2 + 1e-6
 
 
-def test_held_out_is_the_same_every_time_and_another_with_another_seed():
+def test_validation_is_the_same_every_time_and_another_with_another_seed():
     corpus = made_up([str(i) for i in range(20)])
     choices = [split_validation(corpus, 0.2, seed)[1].speakers for seed in (0, 0, 1)]
     assert choices[0] == choices[1] != choices[2]
 
 
-def test_another_order_of_files_holds_out_the_same():
+def test_another_order_of_files_chooses_the_same():
     corpus = made_up([str(i) for i in range(20)])
     turned = replace(corpus, recordings=corpus.recordings[::-1])
     assert split_validation(corpus, 0.2)[1].speakers == split_validation(turned, 0.2)[1].speakers
 
 
-def test_recordings_are_held_out_where_no_speaker_is_known():
-    train, held = split_validation(made_up([None], each=10), 0.2)
-    assert len(train) + len(held) == 10 and len(held) >= 1
+def test_recordings_are_validation_where_no_speaker_is_known():
+    train, validation = split_validation(made_up([None], each=10), 0.2)
+    assert len(train) + len(validation) == 10 and len(validation) >= 1
 
 
 def test_a_single_recording_is_trained_on():
-    train, held = split_validation(made_up([None], each=1), 0.5)
-    assert (len(train), len(held)) == (1, 0)
+    train, validation = split_validation(made_up([None], each=1), 0.5)
+    assert (len(train), len(validation)) == (1, 0)
 
 
-def test_nothing_is_held_out_if_nothing_is_asked_for():
-    train, held = split_validation(made_up(["a", "b"]), 0.0)
-    assert (len(train), len(held)) == (8, 0)
+def test_nothing_is_validation_if_nothing_is_asked_for():
+    train, validation = split_validation(made_up(["a", "b"]), 0.0)
+    assert (len(train), len(validation)) == (8, 0)
 
 
 def test_published_splits_hold():
     published = [("a", "train"), ("b", "dev"), ("c", "test"), ("d", None)]
     parts = [r for name, split in published for r in made_up([name], split=split).recordings]
-    train, held = split_validation(replace(made_up([]), recordings=parts), 0.5)
-    assert (train.speakers, held.speakers) == (["a", "d"], ["b"])
+    train, validation = split_validation(replace(made_up([]), recordings=parts), 0.5)
+    assert (train.speakers, validation.speakers) == (["a", "d"], ["b"])
 
 
 def test_published_test_is_never_trained_on_even_without_a_dev():
     parts = made_up(["a", "b"], split="train").recordings + made_up(["c"], split="test").recordings
-    train, held = split_validation(replace(made_up([]), recordings=parts), 0.5)
-    assert set(train.speakers) | set(held.speakers) == {"a", "b"}
+    train, validation = split_validation(replace(made_up([]), recordings=parts), 0.5)
+    assert set(train.speakers) | set(validation.speakers) == {"a", "b"}
 
 
 @pytest.mark.parametrize("fraction", [-0.1, 1.0, float("nan")])
 def test_fractions_that_cannot_be(fraction):
-    with pytest.raises(CorpusError, match="cannot hold out"):
+    with pytest.raises(CorpusError, match="cannot be kept for validation"):
         split_validation(made_up(["a", "b"]), fraction)

@@ -1,4 +1,4 @@
-"""Which recordings are trained on, which judge, which cannot be read."""
+"""Which recordings are for training, which for validation, and what is left out."""
 
 from pathlib import Path
 
@@ -38,9 +38,9 @@ def test_no_speaker_is_in_both_parts(opened, corpus_folder) -> None:
     }
 
 
-def test_a_folder_of_others_judges_instead(opened, corpus_folder) -> None:
+def test_a_folder_of_others_is_for_validation_instead(opened, corpus_folder) -> None:
     root = corpus_folder(4, layout="librispeech")
-    other = corpus_folder(2, layout="librispeech", name="other")
+    other = corpus_folder(2, layout="librispeech", name="other", seconds=1.55)
     found = opened(root, validation=str(other))
     assert (len(found.train), len(found.validation)) == (4, 2)
     assert all(other in r.path.parents for r in found.validation.store.recordings)
@@ -56,6 +56,6 @@ def test_what_cannot_be_read_is_left_out_and_named(opened, corpus_folder, pack) 
     assert "words.wav" in reason
 
 
-def test_one_recording_leaves_none_to_judge_by(opened, corpus_folder) -> None:
+def test_one_recording_leaves_none_for_validation(opened, corpus_folder) -> None:
     with pytest.raises(CorpusError, match=r"single speaker or recording.*--validation"):
         opened(corpus_folder(1))

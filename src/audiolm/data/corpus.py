@@ -44,6 +44,8 @@ class Corpus:
     skipped: list[tuple[Path, str]] = field(default_factory=list)
     """Files that are left out, each with the reason: damaged ones, and those that hold sound in a
     form that is not read."""
+    left_out: Counter[str] = field(default_factory=Counter)
+    """How many of these there are of each kind: `cannot be read`, `end in .m4a`."""
 
     @property
     def seconds(self) -> float:
@@ -99,15 +101,17 @@ def open_corpus(path: str | os.PathLike[str], cache: Path | None = None) -> Corp
             f"{unreadable[0][1]}"
         )
     recordings.sort(key=lambda recording: recording.id)
-    return Corpus(root.resolve().name, root, recordings, [*unreadable, *finding.skipped])
+    return Corpus(
+        root.resolve().name,
+        root,
+        recordings,
+        skipped=[*unreadable, *finding.skipped],
+        left_out=Counter({"cannot be read": len(unreadable)}) + finding.left_out,
+    )
 
 
 def _nothing_found(root: Path, finding: Finding) -> CorpusError:
-    instead = ""
-    if finding.skipped:
-        suffixes = Counter(path.suffix.lower() for path, _ in finding.skipped)
-        named = ", ".join(f"{count} {suffix}" for suffix, count in suffixes.most_common(3))
-        instead = f" ({named} cannot be read; convert them)"
+    instead = "".join(f"; {count} {kind}" for kind, count in finding.left_out.most_common(3))
     return CorpusError(
         f"{root}: there are no recordings in it; files that end in "
         f"{', '.join(READ_SUFFIXES[:6])} are looked for{instead}"
@@ -152,7 +156,8 @@ def split_validation(corpus: Corpus, fraction: float, seed: int = 0) -> tuple[Co
         chosen = _chosen(usable.recordings, fraction, seed)
     train = [replace(r, split="train") for r in usable.recordings if r.id not in chosen]
     dev = [replace(r, split="dev") for r in usable.recordings if r.id in chosen]
-    return replace(corpus, recordings=train), replace(corpus, recordings=dev, skipped=[])
+    validation = replace(corpus, recordings=dev, skipped=[], left_out=Counter())
+    return replace(corpus, recordings=train), validation
 
 
 def _chosen(recordings: list[Recording], fraction: float, seed: int) -> set[str]:

@@ -54,11 +54,14 @@ class Finding:
     found: list[Found]
     skipped: list[tuple[Path, str]] = field(default_factory=list)
     """What is left out, each with the reason."""
+    left_out: Counter[str] = field(default_factory=Counter)
+    """How many of these there are of each kind: `end in .m4a`, for example."""
 
 
 def find_in_folder(root: Path) -> Finding:
     """Every file below `root` with the suffix of a recording; speakers from the layout."""
     skipped: list[tuple[Path, str]] = []
+    left_out: Counter[str] = Counter()
     files: list[Path] = []
     metadata: set[Path] = set()
     for path in _walk(root, skipped):
@@ -67,6 +70,7 @@ def find_in_folder(root: Path) -> Finding:
             files.append(path.relative_to(root))
         elif suffix in UNREAD_SUFFIXES:
             skipped.append((path, f"{path}: {suffix} is not read; convert it to WAV or FLAC"))
+            left_out[f"end in {suffix}"] += 1
         elif suffix == ".json":
             metadata.add(path.relative_to(root).with_suffix(""))
     found = []
@@ -74,7 +78,8 @@ def find_in_folder(root: Path) -> Finding:
         # Below an absolute root, so that the folders above a chapter given as root still count.
         speaker = _speaker((root.resolve() / file).parts, file.with_suffix("") in metadata)
         found.append(Found(id, root / file, speaker, _split(file.parts[:-1])))
-    return Finding(found, skipped)
+    folders = len(skipped) - left_out.total()
+    return Finding(found, skipped, left_out + Counter({"cannot be read": folders}))
 
 
 def _walk(root: Path, skipped: list[tuple[Path, str]]) -> Iterator[Path]:
@@ -173,7 +178,8 @@ def find_in_maestro(root: Path) -> Finding | None:
         for other in in_folder.found
         if other.path not in listed
     ]
-    return Finding(found, [*unlisted, *in_folder.skipped])
+    kinds = Counter({f"are not in {table.name}": len(unlisted)}) + in_folder.left_out
+    return Finding(found, [*unlisted, *in_folder.skipped], kinds)
 
 
 def _rows(table: Path) -> Iterator[tuple[int, dict[str, str | None]]]:

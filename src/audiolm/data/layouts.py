@@ -203,7 +203,8 @@ def _rows(table: Path) -> Iterator[tuple[int, dict[str, str | None]]]:
         for row in reader:
             yield reader.line_num, row
     except csv.Error as error:
-        raise _broken(table, reader.line_num, f"is no row of a table ({error})") from None
+        # Of the row that could not be read the reader has counted no line yet.
+        raise _broken(table, reader.line_num + 1, f"is no row of a table ({error})") from None
 
 
 def _broken(table: Path, line: int, what: str) -> CorpusError:

@@ -351,6 +351,7 @@ TORCH_CUDA: dict[str, Any] = {
     "synchronize": lambda device=None: None,
     "get_device_name": lambda device=None: "pretended",
     "max_memory_allocated": lambda device=None: 0,
+    "mem_get_info": lambda device=None: (10**9, 10**9),
     "manual_seed": _manual_seed,
     "manual_seed_all": _manual_seed,
     "get_rng_state": lambda device="cuda": _default_generator().get_state(),

@@ -1,5 +1,7 @@
 import csv
+import gzip
 import json
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +12,7 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
+from audiolm.data import headers
 from audiolm.data.corpus import Corpus, Recording, open_corpus, split_validation
 from audiolm.errors import CorpusError
 
@@ -17,7 +20,8 @@ from audiolm.errors import CorpusError
 def put(path, seconds=0.2, sample_rate=16_000):
     path.parent.mkdir(parents=True, exist_ok=True)
     samples = 0.1 * np.sin(np.arange(round(seconds * sample_rate)))
-    soundfile.write(path, samples, sample_rate)
+    with path.open("wb") as file:  # soundfile itself opens no names that are no UTF-8
+        soundfile.write(file, samples, sample_rate, format=path.suffix[1:])
     return path
 
 
@@ -80,6 +84,124 @@ def test_unreadable_files_are_skipped_and_listed(tmp_path):
     assert "cut off" in corpus.skipped[0][1] and "no recording" in corpus.skipped[1][1]
 
 
+def test_files_in_forms_that_are_not_read_are_named_and_counted(tmp_path):
+    put(tmp_path / "good.wav")
+    for name in ("a.m4a", "deep/b.M4A", "c.wma", "notes.txt", "cover.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    corpus = open_corpus(tmp_path)
+    assert [r.id for r in corpus.recordings] == ["good"]
+    assert [path.name for path, _ in corpus.skipped] == ["a.m4a", "c.wma", "b.M4A"]
+    assert corpus.left_out == {"end in .m4a": 2, "end in .wma": 1}
+    assert all("convert it to WAV or FLAC" in reason for _, reason in corpus.skipped)
+
+
+def test_a_folder_that_cannot_be_opened_is_named(tmp_path, monkeypatch):
+    put(tmp_path / "good.wav")
+    (tmp_path / "closed").mkdir()
+    scandir = os.scandir
+
+    def refused(path):
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    corpus = open_corpus(tmp_path)
+    assert "closed: cannot be opened (Permission denied)" in corpus.skipped[0][1]
+    assert corpus.left_out == {"cannot be read": 1}
+
+
+def test_a_pipe_is_left_out_and_not_waited_for(tmp_path):
+    put(tmp_path / "good.wav")
+    os.mkfifo(tmp_path / "pipe.wav")
+    corpus = open_corpus(tmp_path)
+    assert "pipe.wav: is no regular file" in corpus.skipped[0][1]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are bytes on Linux alone")
+def test_names_that_are_no_utf8_get_ids_that_are(tmp_path):
+    put(tmp_path / os.fsdecode(b"caf\xe9.wav"))
+    put(tmp_path / "caf\\xe9.wav")
+    put(tmp_path / os.fsdecode(b"r\xfcck") / "1" / os.fsdecode(b"r\xfcck-1-1.wav"))
+    corpus = open_corpus(tmp_path)
+    for text in [r.id for r in corpus.recordings] + corpus.speakers:
+        text.encode("utf-8")
+    assert len({r.id for r in corpus.recordings}) == 3
+    assert corpus.speakers == ["r\\xfcck"]
+    assert all(r.path.exists() for r in corpus.recordings)
+
+
+# What headers said before
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """The files whose headers were read."""
+    names: list[str] = []
+    info = headers.info
+
+    def counted(path):
+        names.append(path.name)
+        return info(path)
+
+    monkeypatch.setattr(headers, "info", counted)
+    return names
+
+
+def test_headers_are_read_once_and_those_of_changed_files_again(tmp_path, asked):
+    root, cache = tmp_path / "corpus", tmp_path / "training" / "headers.jsonl"
+    for name in ("a.wav", "b.wav", "c.wav"):
+        put(root / name)
+    (root / "broken.wav").write_text("x")
+    first = open_corpus(root, cache)
+    assert sorted(asked) == ["a.wav", "b.wav", "broken.wav", "c.wav"]
+    assert not list(root.glob("*.jsonl"))  # nothing in the user's folder
+    asked.clear()
+    again = open_corpus(root, cache)
+    assert (again.recordings, again.skipped) == (first.recordings, first.skipped)
+    assert asked == ["broken.wav"]  # it may have been mended in ways that leave no trace
+    asked.clear()
+    put(root / "b.wav", 0.3)
+    put(root / "d.wav", 0.1)
+    changed = open_corpus(root, cache)
+    assert sorted(asked) == ["b.wav", "broken.wav", "d.wav"]
+    assert [r.seconds for r in changed.recordings] == pytest.approx([0.2, 0.3, 0.2, 0.1])
+
+
+def test_a_file_of_the_same_size_written_later_is_noticed(tmp_path, asked):
+    cache = tmp_path / "cache"
+    path = put(tmp_path / "a.wav", 0.2)
+    before = path.stat()
+    open_corpus(tmp_path, cache)
+    put(path, 0.4, sample_rate=8_000)  # as many samples at half the rate
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
+    assert path.stat().st_size == before.st_size
+    assert open_corpus(tmp_path, cache).seconds == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize("damage", [b"", b"\0" * 100, b"{}\n", b'{"x": 1}\n[1]\n'])
+def test_a_damaged_list_of_headers_is_made_anew(tmp_path, damage, asked):
+    put(tmp_path / "a.wav")
+    open_corpus(tmp_path, tmp_path / "cache")
+    whole = (tmp_path / "cache").read_bytes()
+    for left in (damage, whole[:-10], whole.replace(b'"audiolm ', b'"audiolm 0.0.')):
+        (tmp_path / "cache").write_bytes(left)
+        asked.clear()
+        assert open_corpus(tmp_path, tmp_path / "cache").seconds == pytest.approx(0.2)
+        assert asked == ["a.wav"]
+        assert (tmp_path / "cache").read_bytes() == whole
+
+
+def test_a_list_of_headers_that_cannot_be_written(tmp_path):
+    put(tmp_path / "a.wav")
+    with pytest.raises(CorpusError, match=r"a\.wav/cache: cannot be written"):
+        open_corpus(tmp_path, tmp_path / "a.wav" / "cache")
+
+
+# Published layouts
+
+
 def test_librispeech(corpus_folder):
     corpus = open_corpus(corpus_folder(5, layout="librispeech", speakers=3, seconds=0.2))
     assert [(r.id, r.speaker) for r in corpus.recordings] == [
@@ -135,13 +257,43 @@ def test_maestro(tmp_path):
     (tmp_path / "2004" / "a.wav").unlink()
     corpus = open_corpus(tmp_path)
     assert [(r.id, r.split) for r in corpus.recordings] == [("2004/b", "dev"), ("c", "test")]
-    assert [path.name for path, _ in corpus.skipped] == ["a.wav"]
+    assert [path.name for path, _ in corpus.skipped] == ["a.wav", "not-in-the-table.wav"]
+    assert "is not in maestro-v3.0.0.csv" in corpus.skipped[1][1]
 
 
 def test_maestro_with_a_table_of_something_else(tmp_path):
     put(tmp_path / "a.wav")
     (tmp_path / "maestro-v3.0.0.csv").write_text("name,part\na.wav,train\n")
     with pytest.raises(CorpusError, match=r"maestro-v3\.0\.0\.csv: no column .*'audio_filename'"):
+        open_corpus(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        (b"Fr\xe9d\xe9ric,train,2004,b.wav,0.2", "line 3 is no UTF-8"),
+        (b"Anon,train,2004", "line 3 has no audio_filename"),
+        (b"Anon,training,2004,b.wav,0.2", "line 3 has the split 'training'"),
+        (b"Anon", "line 3 has no audio_filename"),
+        (b"Anon,train,2004,a.wav,0.2", "line 3 names a.wav again after line 2"),
+        (b'"Anon,train,2004,b.wav,0.2', "line 3 is no row of a table"),
+    ],
+)
+def test_maestro_with_a_broken_line(tmp_path, row, says):
+    maestro(tmp_path, [("a.wav", "train")])
+    table = tmp_path / "maestro-v3.0.0.csv"
+    table.write_bytes(table.read_bytes() + row + b"\r\n")
+    with pytest.raises(CorpusError) as raised:
+        open_corpus(tmp_path)
+    assert str(raised.value).startswith(f"{table}: {says}")
+    assert "\n" not in str(raised.value)
+    assert str(raised.value).endswith("; download MAESTRO's table again")
+
+
+def test_maestro_without_rows(tmp_path):
+    maestro(tmp_path, [])
+    put(tmp_path / "a.wav")
+    with pytest.raises(CorpusError, match="there are no rows in it"):
         open_corpus(tmp_path)
 
 
@@ -205,6 +357,38 @@ def test_jsonl_that_is_no_manifest(tmp_path, line):
         open_corpus(tmp_path / "some.jsonl")
 
 
+@pytest.mark.parametrize("name", ["recordings.jsonl", "recordings.jsonl.gz"])
+@pytest.mark.parametrize("line", ["{broken", json.dumps({"id": "c"}), "[]"])
+def test_lhotse_broken_after_the_first_lines(tmp_path, name, line):
+    lhotse, recordings = lhotse_recordings(tmp_path)
+    lhotse.RecordingSet.from_recordings(recordings).to_file(tmp_path / "whole.jsonl")
+    text = (tmp_path / "whole.jsonl").read_text() + line + "\n"
+    write = gzip.open if name.endswith("gz") else open
+    with write(tmp_path / name, "wt") as file:
+        file.write(text)
+    with pytest.raises(CorpusError, match=rf"{name}: is no manifest .*: line 3 \(") as raised:
+        open_corpus(tmp_path / name)
+    assert "\n" not in str(raised.value)
+
+
+def test_lhotse_cut_off(tmp_path):
+    lhotse, recordings = lhotse_recordings(tmp_path)
+    path = tmp_path / "recordings.jsonl.gz"
+    lhotse.RecordingSet.from_recordings(recordings).to_file(path)
+    path.write_bytes(path.read_bytes()[:-12])
+    with pytest.raises(CorpusError, match=r"\.gz: is no manifest .*; correct it, or write the"):
+        open_corpus(path)
+
+
+def test_lhotse_with_one_id_for_two_files(tmp_path):
+    lhotse, recordings = lhotse_recordings(tmp_path)
+    lhotse.RecordingSet.from_recordings(recordings).to_file(tmp_path / "two.jsonl")
+    text = (tmp_path / "two.jsonl").read_text().replace('"id": "b"', '"id": "a"')
+    (tmp_path / "two.jsonl").write_text(text.replace('"id":"b"', '"id":"a"'))
+    with pytest.raises(CorpusError, match=r"two\.jsonl: line 2 has a as .*b\.flac"):
+        open_corpus(tmp_path / "two.jsonl")
+
+
 # What is no corpus
 
 
@@ -220,7 +404,9 @@ def test_a_single_file(tmp_path):
 
 def test_no_recordings(tmp_path):
     (tmp_path / "a.m4a").write_bytes(b"x")
-    with pytest.raises(CorpusError, match=r"no recordings in it; files that end in \.wav, \.flac"):
+    with pytest.raises(
+        CorpusError, match=r"no recordings in it; files that end in \.wav, \.flac.*; 1 end in \.m4a"
+    ):
         open_corpus(tmp_path)
 
 
@@ -232,7 +418,7 @@ def test_no_recording_that_can_be_read(tmp_path):
         open_corpus(tmp_path)
 
 
-# Holding out
+# Validation
 
 
 def made_up(speakers, each=4, split=None):
@@ -250,58 +436,60 @@ def made_up(speakers, each=4, split=None):
 @given(st.integers(2, 30), st.floats(0.01, 0.9), st.integers(0, 2**32))
 def test_no_speaker_is_on_both_sides(count, fraction, seed):
     corpus = made_up([f"speaker {i}" for i in range(count)])
-    train, held = split_validation(corpus, fraction, seed)
-    assert train.speakers and held.speakers
-    assert not set(train.speakers) & set(held.speakers)
-    assert {r.id for r in train.recordings + held.recordings} == {r.id for r in corpus.recordings}
+    train, validation = split_validation(corpus, fraction, seed)
+    assert train.speakers and validation.speakers
+    assert not set(train.speakers) & set(validation.speakers)
+    assert {r.id for r in train.recordings + validation.recordings} == {
+        r.id for r in corpus.recordings
+    }
     assert {r.split for r in train.recordings} == {"train"}
-    assert {r.split for r in held.recordings} == {"dev"}
+    assert {r.split for r in validation.recordings} == {"dev"}
     one = corpus.seconds / count
     wanted = min(max(fraction * corpus.seconds, one), corpus.seconds - one)
-    assert abs(held.seconds - wanted) <= one / 2 + 1e-6
+    assert abs(validation.seconds - wanted) <= one / 2 + 1e-6
 
 
-def test_held_out_is_the_same_every_time_and_another_with_another_seed():
+def test_validation_is_the_same_every_time_and_another_with_another_seed():
     corpus = made_up([str(i) for i in range(20)])
     choices = [split_validation(corpus, 0.2, seed)[1].speakers for seed in (0, 0, 1)]
     assert choices[0] == choices[1] != choices[2]
 
 
-def test_another_order_of_files_holds_out_the_same():
+def test_another_order_of_files_chooses_the_same():
     corpus = made_up([str(i) for i in range(20)])
     turned = replace(corpus, recordings=corpus.recordings[::-1])
     assert split_validation(corpus, 0.2)[1].speakers == split_validation(turned, 0.2)[1].speakers
 
 
-def test_recordings_are_held_out_where_no_speaker_is_known():
-    train, held = split_validation(made_up([None], each=10), 0.2)
-    assert len(train) + len(held) == 10 and len(held) >= 1
+def test_recordings_are_validation_where_no_speaker_is_known():
+    train, validation = split_validation(made_up([None], each=10), 0.2)
+    assert len(train) + len(validation) == 10 and len(validation) >= 1
 
 
 def test_a_single_recording_is_trained_on():
-    train, held = split_validation(made_up([None], each=1), 0.5)
-    assert (len(train), len(held)) == (1, 0)
+    train, validation = split_validation(made_up([None], each=1), 0.5)
+    assert (len(train), len(validation)) == (1, 0)
 
 
-def test_nothing_is_held_out_if_nothing_is_asked_for():
-    train, held = split_validation(made_up(["a", "b"]), 0.0)
-    assert (len(train), len(held)) == (8, 0)
+def test_nothing_is_validation_if_nothing_is_asked_for():
+    train, validation = split_validation(made_up(["a", "b"]), 0.0)
+    assert (len(train), len(validation)) == (8, 0)
 
 
 def test_published_splits_hold():
     published = [("a", "train"), ("b", "dev"), ("c", "test"), ("d", None)]
     parts = [r for name, split in published for r in made_up([name], split=split).recordings]
-    train, held = split_validation(replace(made_up([]), recordings=parts), 0.5)
-    assert (train.speakers, held.speakers) == (["a", "d"], ["b"])
+    train, validation = split_validation(replace(made_up([]), recordings=parts), 0.5)
+    assert (train.speakers, validation.speakers) == (["a", "d"], ["b"])
 
 
 def test_published_test_is_never_trained_on_even_without_a_dev():
     parts = made_up(["a", "b"], split="train").recordings + made_up(["c"], split="test").recordings
-    train, held = split_validation(replace(made_up([]), recordings=parts), 0.5)
-    assert set(train.speakers) | set(held.speakers) == {"a", "b"}
+    train, validation = split_validation(replace(made_up([]), recordings=parts), 0.5)
+    assert set(train.speakers) | set(validation.speakers) == {"a", "b"}
 
 
 @pytest.mark.parametrize("fraction", [-0.1, 1.0, float("nan")])
 def test_fractions_that_cannot_be(fraction):
-    with pytest.raises(CorpusError, match="cannot hold out"):
+    with pytest.raises(CorpusError, match="cannot be kept for validation"):
         split_validation(made_up(["a", "b"]), fraction)

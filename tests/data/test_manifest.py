@@ -1,3 +1,4 @@
+import json
 import os
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from hypothesis import strategies as st
 
 from audiolm.data.corpus import Recording
 from audiolm.data.manifest import read_recordings, write_manifest
+from audiolm.data.speed_perturbation import as_recorded
 from audiolm.errors import CorpusError
 
 text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)
@@ -18,6 +20,7 @@ recordings = st.lists(
         seconds=st.floats(0, 1e6),
         speaker=st.none() | text,
         split=st.sampled_from([None, "train", "dev", "test"]),
+        speed=st.sampled_from([1.0, 1.1, 0.9]),
     )
 )
 
@@ -65,10 +68,36 @@ def test_not_text(tmp_path):
         read_recordings(tmp_path / "manifest.jsonl")
 
 
-def test_names_that_are_no_utf8(tmp_path):
-    name = os.fsdecode(b"caf\xe9.wav")
-    write_manifest(tmp_path / "manifest.jsonl", [Recording(name, Path(name), 1.0)])
-    assert read_recordings(tmp_path / "manifest.jsonl")[0].path == Path(name)
+@pytest.mark.parametrize("named", [b"caf\xe9.wav", b"caf\\xe9.wav"])
+def test_names_that_are_no_utf8_are_written_as_utf8_and_open_the_file_again(tmp_path, named):
+    name = os.fsdecode(named)
+    path = tmp_path / "manifest.jsonl"
+    write_manifest(path, [Recording(name, Path(name), 1.0, speaker=name)])
+    line = json.loads(path.read_bytes().decode("utf-8"))
+    assert line["id"] == line["path"] == line["speaker"] == "caf\\xe9.wav"
+    json.dumps(line, ensure_ascii=False).encode("utf-8")
+    assert read_recordings(path)[0].path == Path(name)
+
+
+def test_a_manifest_of_an_earlier_version_with_names_that_are_no_utf8(tmp_path):
+    path = tmp_path / "manifest.jsonl"
+    path.write_bytes(GOOD.encode().replace(b"a.wav", b"caf\xe9.wav"))
+    assert read_recordings(path)[0].path == Path(os.fsdecode(b"caf\xe9.wav"))
+
+
+def test_speeds_in_a_manifest_of_an_earlier_version_are_those_of_files_that_come_again(tmp_path):
+    """Not what ids look like: `walk at dusk` is a recording like any other."""
+    rows = [
+        {"id": "walk", "path": "walk.wav", "seconds": 1.1},
+        {"id": "walk at dusk", "path": "walk at dusk.wav", "seconds": 2.0},
+        {"id": "walk at 1.1", "path": "walk.wav", "seconds": 1.1 / 1.1},
+        {"id": "walk at dusk at 1.1", "path": "walk at dusk.wav", "seconds": 2.0 / 1.1},
+    ]
+    lines = [json.dumps(row | {"speaker": None, "split": "train"}) + "\n" for row in rows]
+    (tmp_path / "manifest.jsonl").write_text("".join(lines))
+    read = read_recordings(tmp_path / "manifest.jsonl")
+    assert [r.speed for r in read] == pytest.approx([1.0, 1.0, 1.1, 1.1])
+    assert as_recorded(read).tolist() == [True, True, False, False]
 
 
 def test_no_recordings(tmp_path):

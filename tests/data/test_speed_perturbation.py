@@ -1,4 +1,4 @@
-"""Copies at other speeds: higher, shorter, cut like any recording; the originals untouched."""
+"""Recordings at other speeds: higher, shorter, cut like any; those as recorded untouched."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from audiolm.data.corpus import Recording
-from audiolm.data.speed_perturbation import OtherSpeeds, as_recorded
+from audiolm.data.speed_perturbation import SpeedPerturbed, as_recorded
 from audiolm.shapes import SAMPLE_RATE
 
 
@@ -16,6 +16,7 @@ class Sines:
     hertz = (400, 1000)
     lengths = np.array([16_000, 24_001])
     skipped: tuple[()] = ()
+    contents = ("sound of a", "sound of b")
     recordings = (
         Recording("a", Path("a.wav"), 1.0, "one"),
         Recording("b", Path("b.wav"), 1.5, "two"),
@@ -36,8 +37,8 @@ class Sines:
 
 
 @pytest.fixture
-def store() -> OtherSpeeds:
-    return OtherSpeeds(Sines(), [0.8, 1.25])  # type: ignore[arg-type]
+def store() -> SpeedPerturbed:
+    return SpeedPerturbed(Sines(), [0.8, 1.25])  # type: ignore[arg-type]
 
 
 def pitch(samples: np.ndarray) -> float:
@@ -46,7 +47,7 @@ def pitch(samples: np.ndarray) -> float:
     return float(np.argmax(np.abs(np.fft.rfft(middle, 160_000))) / 10)
 
 
-def test_copies_follow_the_originals_and_are_told_apart(store) -> None:
+def test_other_speeds_follow_the_recordings(store) -> None:
     assert len(store) == 6
     ids = [recording.id for recording in store.recordings]
     assert ids == ["a", "b", "a at 0.8", "b at 0.8", "a at 1.25", "b at 1.25"]
@@ -55,24 +56,38 @@ def test_copies_follow_the_originals_and_are_told_apart(store) -> None:
     assert store.lengths.tolist() == [16_000, 24_001, 20_000, 30_001, 12_800, 19_200]
 
 
-def test_copies_are_known_by_their_ids(store) -> None:
+def test_speed_is_data_whatever_the_names_are(store) -> None:
+    assert [r.speed for r in store.recordings] == [1, 1, 0.8, 0.8, 1.25, 1.25]
     assert as_recorded(store.recordings).tolist() == [True, True, False, False, False, False]
-    alone = [Recording("look at 2", Path("look at 2.wav"), 1.0)]  # of nothing
-    assert as_recorded(alone).tolist() == [True]
+    dusk = [Recording(id, Path(f"{id}.wav"), 1.0) for id in ("walk", "walk at dusk", "walk at 2")]
+    assert as_recorded(dusk).all()
 
 
-def test_originals_are_as_they_were(store) -> None:
+def test_ids_are_unique_even_beside_a_file_that_is_called_so() -> None:
+    class Named(Sines):
+        recordings = (
+            Recording("walk", Path("walk.wav"), 1.0),
+            Recording("walk at 2", Path("walk at 2.wav"), 1.0),
+        )
+
+    ids = [r.id for r in SpeedPerturbed(Named(), [2.0]).recordings]  # type: ignore[arg-type]
+    assert len(set(ids)) == 4
+
+
+def test_recordings_are_as_they_were(store) -> None:
     assert np.array_equal(store.crop(1, 500, 30_000), Sines().crop(1, 500, 30_000))
 
 
 @pytest.mark.parametrize(("index", "hertz"), [(2, 320), (3, 800), (4, 500), (5, 1250)])
-def test_a_copy_is_higher_and_shorter_or_lower_and_longer(store, index: int, hertz: float) -> None:
+def test_a_faster_one_is_higher_and_shorter_and_a_slower_lower_and_longer(
+    store, index: int, hertz: float
+) -> None:
     whole = store.crop(index, 0, store.length(index))
     assert pitch(whole) == pytest.approx(hertz, abs=1)
     assert np.abs(whole[2000:-2000]).max() == pytest.approx(1, abs=0.01)
 
 
-def test_a_crop_of_a_copy_is_a_part_of_it_with_silence_behind(store) -> None:
+def test_a_crop_at_another_speed_is_a_part_of_the_whole_with_silence_behind(store) -> None:
     whole = store.crop(3, 0, store.length(3))
     assert np.array_equal(store.crop(3, 700, 900), whole[700:1600])
     beyond = store.crop(3, 30_000, 50)

@@ -3,6 +3,7 @@ import os
 import pickle
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from audiolm.audio.files import read
 from audiolm.data import store as store_module
 from audiolm.data.corpus import open_corpus
 from audiolm.data.store import DirectStore, WaveformStore, check, pack
+from audiolm.data.waveforms import fingerprint
 from audiolm.errors import CorpusError
 
 
@@ -145,7 +147,7 @@ def test_what_is_checked_can_still_be_packed_and_the_other_way_round(recordings,
         packed.crop(0, 0, packed.length(0)), read(recordings[0].path).samples
     )
     recordings[1].path.write_bytes(recordings[0].path.read_bytes())
-    assert check(recordings, tmp_path).length(1) == packed.length(1)  # by the header read before
+    assert check(recordings, tmp_path).length(1) == packed.length(0)  # whatever its header said
     with pytest.raises(CorpusError, match=r"samples\.int16: is missing or cut off"):
         WaveformStore(tmp_path, recordings)
 
@@ -165,6 +167,97 @@ def test_packing_does_not_go_on_from_what_was_only_checked(recordings, tmp_path,
         crop = packed.crop(index, 0, packed.length(index))
         np.testing.assert_array_equal(crop, read(recording.path).samples)
     assert not list(tmp_path.glob("checking-*"))
+
+
+@pytest.mark.parametrize("left", [b"", b"\0\0", b"[]", b"{}", b'{"kept": [0]}'])
+def test_chunks_that_lost_what_was_written_are_decoded_again(
+    recordings, tmp_path, monkeypatch, left
+):
+    """As a machine without power leaves them: there, and empty."""
+    monkeypatch.setattr(store_module, "CHUNK", 1)
+
+    def killed(done, _):
+        if done == 3:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        pack(recordings, tmp_path, threads=1, progress=killed)
+    chunks = sorted(tmp_path.glob("building-*/chunk-*.json"))
+    assert len(chunks) >= 3
+    chunks[1].write_bytes(left)
+    store = pack(recordings, tmp_path)
+    assert len(store) == 5
+    for index, recording in enumerate(store.recordings):
+        crop = store.crop(index, 0, store.length(index))
+        np.testing.assert_array_equal(crop, read(recording.path).samples)
+
+
+@pytest.mark.parametrize("size", [0, 100])
+def test_samples_that_were_lost_are_decoded_again(recordings, tmp_path, monkeypatch, size):
+    monkeypatch.setattr(store_module, "CHUNK", 1)
+
+    def killed(done, _):
+        if done == 3:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        pack(recordings, tmp_path, threads=1, progress=killed)
+    (samples,) = tmp_path.glob("building-*/samples.int16")
+    whole = samples.stat().st_size
+    os.truncate(samples, size)
+    os.truncate(samples, whole)  # zeros
+    store = pack(recordings, tmp_path)
+    for index, recording in enumerate(store.recordings):
+        crop = store.crop(index, 0, store.length(index))
+        np.testing.assert_array_equal(crop, read(recording.path).samples)
+
+
+@pytest.mark.parametrize("left", [b"", b"\0\0", b"[]", b"{}"])
+def test_an_index_found_empty_is_made_anew(recordings, tmp_path, left):
+    pack(recordings, tmp_path)
+    (tmp_path / "index.json").write_bytes(left)
+    assert len(pack(recordings, tmp_path)) == 5
+
+
+def test_a_recording_is_as_long_as_what_is_decoded_of_it(recordings, tmp_path):
+    """Whatever its header says: packs and checks agree, and no sample is cut off."""
+    wrong = [replace(recording, seconds=0.1) for recording in recordings]
+    wrong[2] = replace(wrong[2], seconds=1e12)
+    packed, checked = pack(wrong, tmp_path / "pack"), check(wrong, tmp_path / "check")
+    for index, recording in enumerate(recordings):
+        whole = read(recording.path).samples
+        assert packed.length(index) == checked.length(index) == len(whole)
+        np.testing.assert_array_equal(packed.crop(index, 0, len(whole)), whole)
+        np.testing.assert_array_equal(checked.crop(index, 0, len(whole)), whole)
+
+
+def test_the_fingerprint_is_of_what_is_in_the_recordings(recordings, tmp_path):
+    def print_of(make, name):
+        return fingerprint(make(recordings, tmp_path / name))
+
+    before = print_of(pack, "one")
+    assert print_of(check, "two") == before
+    os.utime(recordings[0].path)  # copied or touched
+    assert print_of(pack, "one") == before
+    samples, rate = soundfile.read(recordings[0].path)
+    stat = recordings[0].path.stat()
+    soundfile.write(recordings[0].path, -samples, rate, subtype="PCM_16")  # as long, as large
+    assert recordings[0].path.stat().st_size == stat.st_size
+    assert print_of(pack, "one") != before
+    assert print_of(check, "two") == print_of(pack, "one")
+
+
+@pytest.mark.parametrize("make", [pack, check])
+def test_a_store_without_some_of_its_recordings(recordings, tmp_path, make):
+    store = make(recordings, tmp_path)
+    some = store.without({1, 3})
+    assert [r.id for r in some.recordings] == [recordings[i].id for i in (0, 2, 4)]
+    assert some.contents == [store.contents[i] for i in (0, 2, 4)]
+    assert len(store) == 5
+    for index, original in enumerate((0, 2, 4)):
+        assert some.length(index) == store.length(original)
+        crop = pickle.loads(pickle.dumps(some)).crop(index, 50, 1000)
+        np.testing.assert_array_equal(crop, store.crop(original, 50, 1000))
 
 
 def test_a_name_that_is_no_utf8(recordings, tmp_path):

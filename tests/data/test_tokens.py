@@ -1,6 +1,7 @@
 import json
 import os
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -42,9 +43,9 @@ def ids(format=FORMAT):
     return semantic, codes
 
 
-def write(folder, format=FORMAT, rank=0, world=1):
+def write(folder, format=FORMAT, rank=0, world=1, rows=None, **settings):
     semantic, codes = ids(format)
-    writer = TokenWriter(folder, recordings(), format, rank, world)
+    writer = TokenWriter(folder, rows or recordings(), format, rank, world, **settings)
     for shard in writer.missing():
         members = writer.members(shard)
         writer.write(
@@ -259,6 +260,9 @@ def test_counts_and_statistics(tmp_path):
         "semantic_rate": pytest.approx(5 / 0.32),  # 5 6 | 6 5 6
         "codebook_perplexity": pytest.approx([4.0, 1.0]),
         "codebook_used": [4, 1],
+        "semantic_counts": [0, 0, 0, 0, 0, 4, 4, 0],
+        "semantic_run_counts": [0, 0, 0, 0, 0, 2, 3, 0],
+        "code_counts": [[4, 4, 4, 4], [16, 0, 0, 0]],
     }
     assert TokenStore(tmp_path).statistics == content["statistics"]
 
@@ -323,8 +327,8 @@ def test_a_shard_that_was_cut_off(tmp_path):
     os.truncate(tmp_path / "shard-00001.safetensors", 200)
     with pytest.raises(CorpusError, match=r"shard-00001\.safetensors: is cut off"):
         TokenStore(tmp_path)
-    with pytest.raises(CorpusError, match=r"shard-00001\.safetensors: is damaged; delete it"):
-        TokenWriter(tmp_path, recordings(), FORMAT)
+    assert TokenWriter(tmp_path, recordings(), FORMAT, 0, 2).missing() == []  # not this rank's
+    assert TokenWriter(tmp_path, recordings(), FORMAT).missing() == [1]
 
 
 def test_a_manifest_of_something_else(tmp_path):
@@ -333,3 +337,78 @@ def test_a_manifest_of_something_else(tmp_path):
     (tmp_path / "manifest.jsonl").write_text("".join(lines[:-1]))
     with pytest.raises(CorpusError, match=r"manifest\.jsonl: lists other recordings"):
         TokenStore(tmp_path)
+
+
+@pytest.mark.parametrize("earlier_version", [False, True])
+def test_unigram_counts_are_those_of_the_tokens(tmp_path, earlier_version):
+    write(tmp_path)
+    content = json.loads((tmp_path / "tokens.json").read_text())
+    if earlier_version:
+        for name in ("semantic_counts", "semantic_run_counts", "code_counts"):
+            del content["statistics"][name]
+        (tmp_path / "tokens.json").write_text(json.dumps(content))
+    store = TokenStore(tmp_path)
+    semantic = [store.semantic(i) for i in range(len(store))]
+    runs = torch.cat([ids.unique_consecutive() for ids in semantic])
+    clusters, size = store.format.clusters, store.format.codebook_size
+    every = np.bincount(torch.cat(semantic).numpy(), minlength=clusters)
+    assert store.unigram_counts(0).tolist() == every.tolist()
+    without = np.bincount(runs.numpy(), minlength=clusters)
+    assert store.unigram_counts(0, remove_repeats=True).tolist() == without.tolist()
+    codes = torch.cat([store.codes(i) for i in range(len(store))], dim=1).numpy()  # (Q, F)
+    for level in range(store.format.levels):
+        counts = np.bincount(codes[level], minlength=size)
+        assert store.unigram_counts(level + 1).tolist() == counts.tolist()
+
+
+def test_counts_that_were_written_need_no_shards(tmp_path, monkeypatch):
+    write(tmp_path)
+    store = TokenStore(tmp_path)
+    monkeypatch.setattr("audiolm.data.tokens.semantic_statistics", None)
+    monkeypatch.setattr("audiolm.data.tokens.code_statistics", None)
+    monkeypatch.setattr(store, "_shard", None)
+    store.unigram_counts(0)
+    store.unigram_counts(1)
+
+
+def test_counts_of_what_there_is_none_of(tmp_path):
+    write(tmp_path)
+    store = TokenStore(tmp_path)
+    for kind in (-1, store.format.levels + 1):
+        with pytest.raises(CorpusError, match=rf"there are no codes of level {kind} in it"):
+            store.unigram_counts(kind)
+
+
+def test_recordings_that_changed_between_two_runs_are_refused(tmp_path):
+    write(tmp_path, recordings_fingerprint="before")
+    TokenWriter(tmp_path, recordings(), FORMAT, recordings_fingerprint="before")
+    TokenWriter(tmp_path, recordings(), FORMAT)  # who does not know cannot tell
+    with pytest.raises(
+        CorpusError, match=r"shard-00000.*recordings that have changed since; put them back"
+    ):
+        TokenWriter(tmp_path, recordings(), FORMAT, recordings_fingerprint="after")
+
+
+def test_the_fingerprint_of_the_recordings_stands_in_the_store(tmp_path):
+    write(tmp_path, recordings_fingerprint="these")
+    assert TokenStore(tmp_path).recordings_fingerprint == "these"
+
+
+@pytest.mark.parametrize("name", ["tokens.json", "manifest.jsonl"])
+def test_a_file_found_empty_is_named_with_a_remedy_and_written_again(tmp_path, name):
+    write(tmp_path)
+    whole = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(b"")
+    with pytest.raises(CorpusError, match=rf"{name}: .*write the tokens again") as raised:
+        TokenStore(tmp_path)
+    assert "\n" not in str(raised.value)
+    assert TokenWriter(tmp_path, recordings(), FORMAT).finish()  # no shard is lost
+    assert (tmp_path / name).read_bytes() == whole
+
+
+def test_ids_that_are_no_utf8(tmp_path):
+    odd = [replace(r, id=os.fsdecode(b"caf\xe9") + r.id) for r in recordings()]
+    write(tmp_path, rows=odd)
+    for path in (tmp_path / "manifest.jsonl", tmp_path / "tokens.json"):
+        path.read_text(encoding="utf-8")
+    assert TokenStore(tmp_path).recordings[0].id.startswith("caf\\xe9")

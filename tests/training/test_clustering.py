@@ -1,19 +1,33 @@
 """From one layer's activations to a tokenizer."""
 
+import os
+import socket
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
+import torch.multiprocessing as multiprocessing
 
 from audiolm.audio.augment import Augment, AugmentConfig
+from audiolm.data.corpus import open_corpus
 from audiolm.errors import TrainingError
 from audiolm.semantic.conformer import ConformerConfig
 from audiolm.semantic.tokenizer import W2vBertTokenizer
 from audiolm.semantic.w2v_bert import W2vBert, W2vBertConfig
-from audiolm.training import clustering
+from audiolm.training import clustering, distributed
 from audiolm.training.clustering import ClusteringConfig, ProjectionConfig, cluster, fit_projection
+from audiolm.training.distributed import World
+from audiolm.training.recordings import Recordings
+from training.resuming import CPU
 
 
 @pytest.fixture(scope="module")
 def network() -> W2vBert:
+    return random_network()
+
+
+def random_network() -> W2vBert:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
         conformer = ConformerConfig(width=16, layers=3, heads=2, feed_forward=32, kernel=3)
@@ -61,15 +75,97 @@ def test_the_tokenizer_is_the_layer_normalised_and_clustered(network, recordings
     assert shares == sorted(shares) and shares[-1] == 1.0
 
 
-def test_what_does_not_fit_in_memory_is_computed_anew_and_gives_the_same(
+def test_the_network_hears_every_recording_once(network, recordings, monkeypatch) -> None:
+    heard: list[int] = []
+    whole = recordings[0].whole
+
+    def counted(indices):
+        heard.extend(indices)
+        return whole(indices)
+
+    monkeypatch.setattr(recordings[0], "whole", counted)
+    for kept_bytes in (2e9, 0):  # with room for all activations, and with none
+        monkeypatch.setattr(clustering, "KEPT_BYTES", kept_bytes)
+        heard.clear()
+        cluster(network, recordings[0], settings(), 0, lambda share: None)
+        assert sorted(heard) == list(range(8))
+
+
+def test_a_part_of_what_does_not_fit_in_memory_gives_about_the_same(
     network, recordings, monkeypatch
 ) -> None:
-    kept = cluster(network, recordings[0], settings(), 0, lambda share: None)
+    config = settings(batch_seconds=8.0)
+    features = activations(network, recordings[0], 2)
+    every = cluster(network, recordings[0], config, 0, lambda share: None)
     monkeypatch.setattr(clustering, "KEPT_BYTES", 0)
+    monkeypatch.setattr(clustering, "KEPT_PER_CLUSTER", len(features) // 8 // 2)
+    kept = 0
+    part = clustering._part
+
+    def counted(batch, share, key):
+        nonlocal kept
+        drawn = part(batch, share, key)
+        kept += len(drawn) if key[1] == clustering._KEPT else 0
+        return drawn
+
+    monkeypatch.setattr(clustering, "_part", counted)
     shares: list[float] = []
-    anew = cluster(network, recordings[0], settings(), 0, shares.append)
-    assert torch.allclose(kept.tokenizer.centroids, anew.tokenizer.centroids, atol=0.02)
+    some = cluster(network, recordings[0], config, 0, shares.append)
+    assert kept == pytest.approx(len(features) / 2, abs=8)
     assert shares == sorted(shares) and shares[-1] == pytest.approx(1.0)
+    assert torch.equal(some.tokenizer._mean, every.tokenizer._mean)  # of all steps in any case
+    points = some.tokenizer.project(features[None])[0]
+
+    def inertia(tokenizer: W2vBertTokenizer) -> float:
+        return float(torch.cdist(points, tokenizer.centroids).square().amin(1).mean())
+
+    assert inertia(some.tokenizer) < 1.2 * inertia(every.tokenizer)
+
+
+BY_TWO = {
+    "plain": settings(batch_seconds=8.0),
+    "projected": settings(batch_seconds=8.0, projection={"dims": 3, "turns": 1}),
+    "one batch": settings(),  # the second process has none
+}
+
+
+def clustered(corpus: Path, folder: Path, world: World) -> dict[str, dict]:
+    """Centroids, projection, mean and metrics, of a part of the steps, of all who cluster."""
+    clustering.KEPT_BYTES, clustering.KEPT_PER_CLUSTER, clustering.SAMPLE = 0, 40, 200
+    recordings = Recordings.open(open_corpus(corpus), folder, CPU, world, 0, quiet=True)
+    told = {}
+    for name, config in BY_TWO.items():
+        result = cluster(random_network(), recordings, config, 0, lambda share: None)
+        told[name] = result.tokenizer.state_dict() | result.metrics
+    return told
+
+
+def one_of_two(rank: int, port: int, corpus: Path, folder: Path) -> None:
+    os.environ.update(
+        RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port)
+    )
+    torch.set_num_threads(1)
+    world = distributed.join(CPU)
+    torch.save(clustered(corpus, folder, world), folder / f"rank-{rank}.pt")
+    distributed.leave(world)
+
+
+@pytest.mark.slow
+def test_two_processes_share_the_work_and_find_what_one_finds(
+    training_corpus, tmp_path, monkeypatch
+) -> None:
+    for name in ("KEPT_BYTES", "KEPT_PER_CLUSTER", "SAMPLE"):
+        monkeypatch.setattr(clustering, name, getattr(clustering, name))  # put back afterwards
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    multiprocessing.spawn(one_of_two, args=(port, training_corpus, tmp_path), nprocs=2)
+    first, second = (torch.load(tmp_path / f"rank-{rank}.pt") for rank in range(2))
+    alone = clustered(training_corpus, tmp_path, World())
+    for name in BY_TWO:
+        for key, value in alone[name].items():
+            assert np.array_equal(first[name][key], second[name][key]), (name, key)
+            assert np.allclose(first[name][key], value, atol=2e-3), (name, key)
 
 
 def test_a_projection_is_fitted_to_the_layer_and_clustered(network, recordings) -> None:
@@ -96,9 +192,6 @@ def test_a_projection_moves_less_than_its_layer_when_the_voice_is_another(
     network, recordings
 ) -> None:
     """By how far apart steps are: what was changed counts for less behind the projection."""
-    config = settings(projection={"dims": 4})
-    tokenizer = cluster(network, recordings[0], config, 0, lambda share: None).tokenizer
-    plain = cluster(network, recordings[0], settings(), 0, lambda share: None).tokenizer
     augment = Augment(ProjectionConfig().augment)
     waveform, lengths = recordings[1].whole([0])
     other = augment(waveform, torch.Generator().manual_seed(8))
@@ -107,7 +200,15 @@ def test_a_projection_moves_less_than_its_layer_when_the_voice_is_another(
         here, there = (by.project(by.features(sound, lengths))[0] for sound in (waveform, other))
         return float((there - here).square().sum() / (here - here.mean(0)).square().sum())
 
-    assert moved(tokenizer) < 0.8 * moved(plain)
+    ratios = []
+    for seed in range(6):  # of perturbations of half a minute, which differ
+        config = settings(projection={"dims": 4})
+        by, plain = (
+            cluster(network, recordings[0], how, seed, lambda share: None).tokenizer
+            for how in (config, settings())
+        )
+        ratios.append(moved(by) / moved(plain))
+    assert sum(ratios) / 6 < 0.8
 
 
 def test_a_further_turn_ignores_what_differs_within_a_cluster() -> None:

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from audiolm.data.store import Waveforms, WaveformStore
 from audiolm.data.tokens import TokenStore
+from audiolm.data.waveforms import Waveforms, WaveformStore
 from audiolm.errors import CorpusError
 from audiolm.shapes import Lengths, Waveform
 

@@ -1,4 +1,8 @@
-"""How evenly ids are used, counted shard by shard: what tells a collapsed codebook at a glance."""
+"""How often each id is used, counted shard by shard.
+
+It tells a collapsed codebook at a glance, and what a model would reach that knows the frequencies
+of ids and nothing else (unigram entropy).
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,10 +24,11 @@ def semantic_statistics(shards: Sequence[Path], clusters: int) -> dict[str, Any]
     Returns:
         `semantic_entropy`: bits per id of the distribution of single ids, at most log2 K;
         `semantic_used`: how many ids occur;
-        `semantic_rate`: ids per second once consecutive repeats are removed (paper, III-C).
+        `semantic_rate`: ids per second once consecutive repeats are removed (paper, III-C);
+        `semantic_counts`: how often each id occurs (K,);
+        `semantic_run_counts`: how often once consecutive repeats are removed (K,).
     """
-    counts = np.zeros(clusters, dtype=np.int64)  # (K,)
-    runs = 0
+    counts, runs = (np.zeros(clusters, dtype=np.int64) for _ in range(2))  # (K,)
     for path in shards:
         with safe_open(path, framework="numpy") as file:
             ids, steps = file.get_tensor("semantic"), file.get_tensor("steps")
@@ -31,12 +36,14 @@ def semantic_statistics(shards: Sequence[Path], clusters: int) -> dict[str, Any]
         begins = np.ones(len(ids), dtype=bool)  # a run of one id begins here
         begins[1:] = ids[1:] != ids[:-1]
         begins[(np.cumsum(steps) - steps)[steps > 0]] = True  # and at each recording's start
-        runs += int(begins.sum())
+        runs += np.bincount(ids[begins], minlength=clusters)
     seconds = counts.sum() * SEMANTIC_HOP / SAMPLE_RATE
     return {
         "semantic_entropy": _entropy(counts),
         "semantic_used": int((counts > 0).sum()),
-        "semantic_rate": float(runs / seconds) if seconds else 0.0,
+        "semantic_rate": float(runs.sum() / seconds) if seconds else 0.0,
+        "semantic_counts": counts.tolist(),
+        "semantic_run_counts": runs.tolist(),
     }
 
 
@@ -50,7 +57,8 @@ def code_statistics(shards: Sequence[Path], levels: int, codebook_size: int) -> 
 
     Returns:
         `codebook_perplexity`: 2 ** entropy of each level, at most N;
-        `codebook_used`: how many ids occur on each level.
+        `codebook_used`: how many ids occur on each level;
+        `code_counts`: how often each id occurs on each level (Q, N).
     """
     counts = np.zeros((levels, codebook_size), dtype=np.int64)  # (Q, N)
     for path in shards:
@@ -61,6 +69,7 @@ def code_statistics(shards: Sequence[Path], levels: int, codebook_size: int) -> 
     return {
         "codebook_perplexity": [2.0 ** _entropy(of_level) for of_level in counts],
         "codebook_used": [int((of_level > 0).sum()) for of_level in counts],
+        "code_counts": counts.tolist(),
     }
 
 

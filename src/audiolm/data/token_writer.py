@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,16 @@ from safetensors.numpy import save_file
 from audiolm.atomic import replacing
 from audiolm.data.corpus import Recording
 from audiolm.data.manifest import write_manifest
+from audiolm.data.names import printable
 from audiolm.data.token_statistics import code_statistics, semantic_statistics
-from audiolm.data.tokens import FORMAT_VERSION, TokenFormat, open_shard, shard_path, token_key
+from audiolm.data.tokens import (
+    FORMAT_VERSION,
+    WRITE_AGAIN,
+    TokenFormat,
+    open_shard,
+    shard_path,
+    token_key,
+)
 from audiolm.errors import CorpusError
 from audiolm.shapes import FRAMES_PER_STEP
 
@@ -31,6 +40,8 @@ class TokenWriter:
         folder: where the tokens go; made if need be.
         recordings: all of them, the same in every rank and after every stop.
         format: what makes the tokens.
+        recordings_fingerprint: of the recordings, by which those that changed between two runs are
+            noticed; empty: they are told by their ids alone.
         rank: which of the processes this is.
         world: how many processes write.
 
@@ -46,20 +57,19 @@ class TokenWriter:
         format: TokenFormat,
         rank: int = 0,
         world: int = 1,
+        *,
+        recordings_fingerprint: str = "",
     ) -> None:
-        self.folder, self.recordings, self.format = Path(folder), list(recordings), format
+        self.folder, self.format = Path(folder), format
+        # As the manifest will have them, in whatever way they came by names that are no UTF-8.
+        self.recordings = [replace(one, id=printable(one.id)) for one in recordings]
+        self.recordings_fingerprint = recordings_fingerprint
         self._key = token_key(self.recordings, format)
         count = -(-len(self.recordings) // format.shard_size)
         self.shards = list(range(rank, count, world))
         self._paths = [shard_path(self.folder, shard) for shard in range(count)]
         for path in sorted(self.folder.glob("shard-*.safetensors")):
-            with open_shard(path) as file:
-                key = (file.metadata() or {}).get("key")
-            if key != self._key:
-                raise CorpusError(
-                    f"{path}: holds tokens of other recordings or of other parts; "
-                    f"delete {self.folder} or name another folder"
-                )
+            self._refuse_other(path)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             for shard in self.shards:
@@ -68,6 +78,26 @@ class TokenWriter:
             write_manifest(self.folder / "manifest.jsonl", self.recordings)
         except OSError as error:
             raise _unwritable(self.folder, error) from None
+
+    def _refuse_other(self, path: Path) -> None:
+        """Make sure that a shard is one of these; a damaged one of this rank is written again."""
+        try:
+            with open_shard(path) as file:
+                key, _, before = (file.metadata() or {}).get("key", "").partition(" ")
+        except CorpusError:
+            if path in (self._paths[shard] for shard in self.shards):
+                path.unlink()
+            return
+        if key != self._key:
+            raise CorpusError(
+                f"{path}: holds tokens of other recordings or of other parts; "
+                f"delete {self.folder} or name another folder"
+            )
+        if before and self.recordings_fingerprint and before != self.recordings_fingerprint:
+            raise CorpusError(
+                f"{path}: holds tokens of recordings that have changed since; put them back as "
+                f"they were, or {WRITE_AGAIN}"
+            )
 
     def missing(self) -> list[int]:
         """The shards of this rank that are still to be written."""
@@ -117,7 +147,9 @@ class TokenWriter:
                 )
         try:
             with replacing(self._paths[shard]) as temporary:
-                save_file(tensors, temporary, metadata={"key": self._key})
+                # In one entry: safetensors writes several in an order that differs every time.
+                of = f"{self._key} {self.recordings_fingerprint}".strip()
+                save_file(tensors, temporary, metadata={"key": of})
         except (OSError, SafetensorError) as error:
             raise _unwritable(self.folder, error) from None
 
@@ -135,6 +167,7 @@ class TokenWriter:
             "format_version": FORMAT_VERSION,
             "format": format.model_dump(),
             "key": self._key,
+            "recordings_fingerprint": self.recordings_fingerprint,
             "recordings": len(self.recordings),
             "seconds": sum(recording.seconds for recording in self.recordings),
             "steps": self._total("steps"),
@@ -143,16 +176,22 @@ class TokenWriter:
             "statistics": statistics,
         }
         with replacing(self.folder / "tokens.json") as temporary:
-            temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
+            temporary.write_text(_json(content), encoding="utf-8")
         return True
 
     def _total(self, name: str) -> int:
-        """The sum of `steps` or `frames` over all shards; 0 where they are not held."""
+        """The sum of `steps` or `frames` over all shards; 0 where there are none."""
         total = 0
         for path in self._paths:
             with open_shard(path) as file:
                 total += int(file.get_tensor(name).sum()) if name in file.keys() else 0  # noqa: SIM118
         return total
+
+
+def _json(content: dict[str, Any]) -> str:
+    """JSON with an entry per line; the thousands of counts below each stay on one."""
+    lines = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in content.items()]
+    return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
 def _unwritable(folder: Path, error: OSError | SafetensorError) -> CorpusError:

@@ -26,10 +26,14 @@ from torch import Tensor
 from audiolm.configuration import Configuration, parse
 from audiolm.data.corpus import Recording
 from audiolm.data.manifest import read_recordings
+from audiolm.data.token_statistics import code_statistics, semantic_statistics
 from audiolm.errors import CorpusError
 from audiolm.shapes import FRAMES_PER_STEP
 
 FORMAT_VERSION = 1
+
+WRITE_AGAIN = "write the tokens again (audiolm train: --only tokens --restart)"
+"""The remedy where what is on disk cannot be used."""
 
 
 class TokenFormat(Configuration):
@@ -70,17 +74,19 @@ class TokenStore:
         )
         self.statistics: dict[str, Any] = content["statistics"]
         """How the ids are used, over all recordings: see `token_statistics`."""
+        self.recordings_fingerprint: str = content.get("recordings_fingerprint", "")
+        """Of the recordings whose tokens these are; empty where an earlier version wrote them."""
         self.recordings = read_recordings(self.folder / "manifest.jsonl")
         if token_key(self.recordings, self.format) != content["key"]:
             raise CorpusError(
                 f"{self.folder / 'manifest.jsonl'}: lists other recordings than tokens.json; "
-                "write the tokens again"
+                f"{WRITE_AGAIN}"
             )
         for shard, size in enumerate(content["shard_bytes"]):
             path = shard_path(self.folder, shard)
             if not path.exists() or path.stat().st_size != size:
                 what = "is cut off" if path.exists() else "is missing"
-                raise CorpusError(f"{path}: {what}; delete tokens.json and it, write tokens again")
+                raise CorpusError(f"{path}: {what}; {WRITE_AGAIN}")
         self._shards: dict[int, Any] = {}  # opened when first needed
         self._steps = self._per_recording("steps", bool(self.format.semantic_fingerprint))
         self._frames = self._per_recording("frames", bool(self.format.codec_fingerprint))
@@ -149,18 +155,52 @@ class TokenStore:
             codes = self._codes(index, FRAMES_PER_STEP * start, FRAMES_PER_STEP * steps)
         return semantic, codes
 
+    def unigram_counts(self, kind: int, remove_repeats: bool = False) -> np.ndarray:
+        """How often each id occurs in all recordings, those at other speeds included.
+
+        Counted when the tokens were written: no pass over the corpus. Where an earlier version
+        wrote them, the first call counts.
+
+        Args:
+            kind: 0 for semantic ids, q for the codes of level q, counted from 1.
+            remove_repeats: count consecutive repeats of a semantic id once (paper, III-C).
+
+        Returns:
+            (K,) or (N,) int64.
+
+        Raises:
+            CorpusError: if there are no tokens of this kind.
+        """
+        present = self.format.semantic_fingerprint if kind == 0 else self.format.codec_fingerprint
+        if not present or not 0 <= kind <= self.format.levels:
+            what = f"codes of level {kind}" if kind else "semantic ids"
+            raise CorpusError(f"{self.folder}: there are no {what} in it; {WRITE_AGAIN}")
+        name = "code_counts" if kind else "semantic_run_counts"
+        if name not in self.statistics:
+            count = -(-len(self) // self.format.shard_size)
+            shards = [shard_path(self.folder, shard) for shard in range(count)]
+            self.statistics |= (
+                code_statistics(shards, self.format.levels, self.format.codebook_size)
+                if kind
+                else semantic_statistics(shards, self.format.clusters)
+            )
+        if kind == 0:
+            name = "semantic_run_counts" if remove_repeats else "semantic_counts"
+            return np.array(self.statistics[name], dtype=np.int64)
+        return np.array(self.statistics[name][kind - 1], dtype=np.int64)
+
     def require(self, codec_fingerprint: str = "", semantic_fingerprint: str = "") -> None:
         """Make sure that these parts made the tokens; an empty fingerprint asks for nothing.
 
         Raises:
             CorpusError: with both fingerprints, where they differ.
         """
-        for what, needed, held in (
+        for what, needed, present in (
             ("codec", codec_fingerprint, self.format.codec_fingerprint),
             ("semantic tokenizer", semantic_fingerprint, self.format.semantic_fingerprint),
         ):
-            if needed and needed != held:
-                made = f"made with {what} {held}" if held else f"made without a {what}"
+            if needed and needed != present:
+                made = f"made with {what} {present}" if present else f"made without a {what}"
                 raise CorpusError(
                     f"{self.folder}: tokens are {made}, but {needed} is in use; "
                     "write the tokens again with it"
@@ -190,9 +230,9 @@ class TokenStore:
             self._shards[shard] = open_shard(shard_path(self.folder, shard))
         return self._shards[shard]
 
-    def _per_recording(self, name: str, held: bool) -> np.ndarray:
-        """(R,) int64 of all shards; zeros where the tokens are not held."""
-        if not held:
+    def _per_recording(self, name: str, present: bool) -> np.ndarray:
+        """(R,) int64 of all shards; zeros where there are no such tokens."""
+        if not present:
             return np.zeros(len(self.recordings), dtype=np.int64)
         firsts = range(0, len(self.recordings), self.format.shard_size)
         return np.concatenate([self._shard(first).get_tensor(name) for first in firsts])
@@ -216,7 +256,7 @@ def open_shard(path: Path) -> Any:
     try:
         return safe_open(path, framework="numpy")
     except (OSError, SafetensorError):
-        raise CorpusError(f"{path}: is damaged; delete it and write the tokens again") from None
+        raise CorpusError(f"{path}: is damaged; {WRITE_AGAIN}") from None
 
 
 def _firsts(lengths: np.ndarray, shard_size: int) -> np.ndarray:
@@ -235,11 +275,11 @@ def _read_tokens_json(folder: Path) -> dict[str, Any]:
         state = f"is unfinished ({shards} shards are there)" if shards else "holds no tokens"
         raise CorpusError(f"{folder}: {state}; write the tokens to its end") from None
     except (OSError, ValueError) as error:
-        raise CorpusError(f"{path}: cannot be read ({error}); write the tokens again") from None
+        raise CorpusError(f"{path}: cannot be read ({error}); {WRITE_AGAIN}") from None
     version = content.get("format_version")
     if version != FORMAT_VERSION:
         raise CorpusError(
             f"{path}: has format version {version}, this program reads {FORMAT_VERSION}; "
-            "write the tokens again"
+            f"{WRITE_AGAIN}"
         )
     return content

@@ -8,6 +8,8 @@ are clusters, what a perturbed step is away from the mean of its cluster counts 
 so differently do other speakers say the same.
 """
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -32,6 +34,15 @@ class Scatter:
         self._sum += points.sum(dim=0)
         self._points += points.T @ points
         self._nuisance += nuisance.T @ nuisance
+
+    def over_all(self, total: Callable[[Tensor], Tensor]) -> "Scatter":
+        """The scatter of what all processes have taken; `total` adds a tensor up over them."""
+        together = Scatter(len(self._sum))
+        together._count = int(total(torch.tensor(self._count)))
+        together._sum = total(self._sum.clone())
+        together._points = total(self._points.clone())
+        together._nuisance = total(self._nuisance.clone())
+        return together
 
     @property
     def total(self) -> Moments:

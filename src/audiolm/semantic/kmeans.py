@@ -2,7 +2,8 @@
 
 The stream is read several times. The first pass keeps a uniform sample; on it the centroids are
 chosen (k-means++) and moved until they are roughly right; then each pass over the whole stream
-moves every centroid to the mean of its points (Lloyd), and a last one measures.
+moves every centroid to the mean of its points (Lloyd), and a last one measures. Several processes
+may each read a part of the stream: what they sum up is added (`Total`), and all get the same.
 """
 
 import math
@@ -18,6 +19,9 @@ from audiolm.errors import TrainingError
 Points = Float[Tensor, "n D"]
 Stream = Iterable[Float[Tensor, "_ D"]]  # n differs from batch to batch
 Batches = Callable[[], Stream]
+
+Total = Callable[[Tensor], Tensor]
+"""The sum of a tensor over all processes; the tensor itself where there is one process."""
 
 CHUNK = 16_384
 """Points compared with all centroids at a time: 64 MB of distances to 1024 centroids."""
@@ -46,6 +50,17 @@ class RunningMoments:
         self._mean = self._mean + shift * (count / total)
         self.count = total
 
+    def over_all(self, total: Total) -> "RunningMoments":
+        """The moments of what all processes have taken."""
+        count = torch.tensor(float(self.count), dtype=torch.float64)
+        counts = total(count.clone())
+        together = RunningMoments(len(self._mean))
+        together.count = int(counts)
+        together._mean = total(self._mean * (count / counts.clamp(min=1)))
+        shift = self._mean - together._mean
+        together._squares = total(self._squares + count * shift.square())
+        return together
+
     @property
     def mean(self) -> Float[Tensor, "D"]:
         """Mean (D,), float64."""
@@ -71,26 +86,36 @@ class KMeansResult:
     """Points nearest to each centroid."""
 
 
+SAMPLE = 100_000
+"""Points to start from: as many as all for a small stream."""
+
+
 def fit_kmeans(
     batches: Batches,
     clusters: int,
     iterations: int,
     generator: torch.Generator,
-    sample: int = 100_000,
+    sample: int | Points = SAMPLE,
+    total: Total = lambda tensor: tensor,
 ) -> KMeansResult:
     """Cluster a stream of points.
 
     Args:
-        batches: gives the stream of (n, D) tensors anew at each call; called iterations + 2 times.
+        batches: gives this process's part of the stream of (n, D) tensors anew at each call; called
+            iterations + 2 times, once less where the sample is given.
         clusters: K.
         iterations: passes over the stream that move the centroids.
-        generator: draws the sample and the first centroids.
-        sample: points kept in memory, as many as all for a small stream.
+        generator: draws the sample and the first centroids; alike in all processes.
+        sample: how many points to draw and start from, for one process; or these points (m, D)
+            themselves, a uniform sample of the whole stream, the same in all processes.
+        total: adds up what the processes found.
 
     Raises:
         TrainingError: fewer points than clusters, or a sample smaller than that.
     """
-    kept = draw_sample(batches(), sample, generator)  # (n, D)
+    if isinstance(sample, int):
+        sample = draw_sample(batches(), sample, generator)
+    kept = sample  # (m, D)
     if len(kept) < clusters:
         raise TrainingError(
             f"k-means: {len(kept)} points for {clusters} clusters; add recordings or lower clusters"
@@ -101,10 +126,10 @@ def fit_kmeans(
         centroids = _move(_measure([kept], centroids), kept, generator)
     history = []
     for _ in range(iterations):
-        fit = _measure(batches(), centroids)
+        fit = _measure(batches(), centroids, total)
         history.append(fit.inertia)
         centroids = _move(fit, kept, generator)
-    fit = _measure(batches(), centroids)
+    fit = _measure(batches(), centroids, total)
     return KMeansResult(centroids, fit.inertia, [*history, fit.inertia], fit.counts)
 
 
@@ -185,16 +210,16 @@ class _Fit:
     inertia: float
 
 
-def _measure(batches: Stream, centroids: Tensor) -> _Fit:
+def _measure(batches: Stream, centroids: Tensor, total: Total = lambda tensor: tensor) -> _Fit:
     sums = torch.zeros_like(centroids, dtype=torch.float64)
     counts = torch.zeros(len(centroids), dtype=torch.long, device=centroids.device)
-    inertia = 0.0
+    inertia = torch.zeros((), dtype=torch.float64, device=centroids.device)
     for points in batches:
         ids, distances = nearest(points, centroids)
         sums += torch.zeros_like(centroids).index_add_(0, ids, points.float())
         counts += torch.bincount(ids, minlength=len(centroids))
-        inertia += float(distances.double().sum())
-    return _Fit(centroids, sums, counts, inertia)
+        inertia += distances.double().sum()
+    return _Fit(centroids, total(sums), total(counts), float(total(inertia)))
 
 
 def _move(fit: _Fit, sample: Points, generator: torch.Generator) -> Tensor:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from audiolm._version import __version__
+from audiolm.data.names import printable
 from audiolm.training.preset import Preset
 
 
@@ -20,7 +21,7 @@ def about_model(preset: Preset, folder: Path, recordings: Mapping[str, float]) -
     return {
         "preset": _preset_to_share(preset),
         "made_by": made_by(),
-        "data": {"folder": folder.resolve().name, "recordings": dict(recordings)},
+        "data": {"folder": printable(folder.resolve().name), "recordings": dict(recordings)},
     }
 
 
@@ -28,7 +29,7 @@ def _preset_to_share(preset: Preset) -> dict[str, Any]:
     """The preset as a model folder tells it: folders by name, not where they lie here."""
     shared = preset.model_dump(mode="json")
     if preset.data.validation:
-        shared["data"]["validation"] = Path(preset.data.validation).resolve().name
+        shared["data"]["validation"] = printable(Path(preset.data.validation).resolve().name)
     return shared
 
 

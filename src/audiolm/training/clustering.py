@@ -2,12 +2,18 @@
 
 Where asked, the activations are projected in between to the directions that perturbing the
 recording moves least.
+
+The network hears every recording once. Of several processes each takes every so-manieth batch and
+keeps its activations; means, scatters and the sums of k-means are added up over all of them. What a
+batch draws depends on its number and the seed alone, so that the result is that of one process.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from pydantic import Field
@@ -16,10 +22,12 @@ from torch import Tensor
 from audiolm.audio.augment import Augment, AugmentConfig
 from audiolm.configuration import Configuration
 from audiolm.semantic.invariance import Scatter, invariant_directions
-from audiolm.semantic.kmeans import RunningMoments, fit_kmeans, nearest
+from audiolm.semantic.kmeans import SAMPLE, KMeansResult, RunningMoments, fit_kmeans, nearest
 from audiolm.semantic.tokenizer import W2vBertTokenizer
 from audiolm.semantic.w2v_bert import W2vBert
 from audiolm.shapes import SAMPLE_RATE, SEMANTIC_HOP, Lengths, Waveform
+from audiolm.training import distributed
+from audiolm.training.distributed import World
 from audiolm.training.recordings import Recordings
 
 Pair = tuple[Float[Tensor, "n D"], Float[Tensor, "n D"]]
@@ -28,7 +36,12 @@ Pair = tuple[Float[Tensor, "n D"], Float[Tensor, "n D"]]
 TURN_ITERATIONS = 8
 """Passes of k-means between two projections."""
 KEPT_BYTES = 2e9
-"""Features of a corpus up to this size are kept in memory."""
+"""What activations are kept in memory may take, of all processes together: of a longer corpus a
+part of each batch, drawn at random. Of the paper's 1024 dimensions these are a million steps."""
+KEPT_PER_CLUSTER = 1024
+"""Steps that are kept in any case, for each cluster."""
+
+_KEPT, _SAMPLED, _PERTURBED = 0, 1, 2  # keys of families of random numbers that share nothing
 
 
 class ProjectionConfig(Configuration):
@@ -84,112 +97,135 @@ def cluster(
 ) -> Clustering:
     """Cluster the activations of one layer, as the tokenizer will hear them: in its windows.
 
-    Features are kept in memory as float16 where they fit in `KEPT_BYTES`, so that the network runs
-    once; otherwise it runs anew on every pass.
+    Called by every process of `recordings.world`; each does its share, and all get the same.
+    `progress` is told the share of this process's work that is done.
+
+    Raises:
+        TrainingError: if there are fewer steps than clusters.
     """
-    device = recordings.device
+    device, world = recordings.device, recordings.world
+    total = partial(distributed.total, world=world)
     chosen = recordings.by_length(config.batch_seconds, hours=config.hours)
+    again = [] if config.projection is None else _spaced(chosen, config.projection, recordings)
+    mine = range(world.rank, len(chosen), world.size)
+    mine_again = range(world.rank, len(again), world.size)
+    done, work = 0, len(mine) + 2 * len(mine_again)
     seconds = sum(recordings.store.length(i) for indices in chosen for i in indices) / SAMPLE_RATE
     width = network.config.conformer.width
-    fits = seconds * (SAMPLE_RATE / SEMANTIC_HOP) * width * 2 < KEPT_BYTES
-    passes = 1 if fits else config.iterations + 3
-    again = [] if config.projection is None else _spread(chosen, config.projection, recordings)
-    done, work = 0, passes * len(chosen) + 2 * len(again)
+    most = max(KEPT_BYTES / (2 * width), KEPT_PER_CLUSTER * config.clusters)
+    share = most / max(1.0, seconds * SAMPLE_RATE / SEMANTIC_HOP)  # of all steps
     zeros, ones = (fill(width, device=device) for fill in (torch.zeros, torch.ones))
     unclustered = W2vBertTokenizer.from_network(
         network, config.layer, zeros, ones, zeros.expand(config.clusters, width)
     )
 
-    def activations() -> Iterator[Tensor]:
-        nonlocal done
-        for indices in chosen:
-            waveform, lengths = recordings.whole(indices)  # (B, T), (B,)
-            done += 1
-            progress(done / work)
-            yield _real_features(unclustered, waveform, lengths)  # (n, D)
-
-    kept = [batch.half() for batch in activations()] if fits else None
-
-    def raw() -> Iterator[Tensor]:
-        return (batch.float() for batch in kept) if kept is not None else activations()
-
     moments = RunningMoments(width)
-    for batch in raw():
-        moments.update(batch)
+    kept: dict[int, Tensor] = {}  # (n, D) float16, by the number of the batch
+    for number in mine:
+        waveform, lengths = recordings.whole(chosen[number])  # (B, T), (B,)
+        features = _real_features(unclustered, waveform, lengths)  # (n, D)
+        moments.update(features)
+        kept[number] = _part(features, share, (seed, _KEPT, number)).half()
+        done += 1
+        progress(done / work)
+    if not kept:  # fewer batches than processes
+        kept[world.rank] = zeros.half().expand(0, width)
+    moments = moments.over_all(total)
     mean, std = moments.mean.float(), moments.std.float()
     if not config.normalise:
         mean, std = torch.zeros_like(mean), torch.ones_like(std)
     mean, std = mean.to(device), std.to(device)
 
-    def pairs() -> Iterator[Pair]:
-        nonlocal done
-        assert config.projection is not None
-        augment = Augment(config.projection.augment)
-        generator = torch.Generator().manual_seed(seed)
-        for indices in again:
-            waveform, lengths = recordings.whole(indices)  # (B, T), (B,)
-            clean, perturbed = (
-                (_real_features(unclustered, sound, lengths) - mean) / std
-                for sound in (waveform, augment(waveform, generator))
-            )
-            done += 2
-            progress(done / work)
-            yield clean.half(), perturbed.half()  # (n, D) each
-
     projection: Tensor | None = None
     if config.projection is not None:
-        projection = fit_projection(list(pairs()), config.projection, config.clusters, seed)
+        augment = Augment(config.projection.augment)
+        pairs: list[Pair] = []
+        for number in mine_again:
+            waveform, lengths = recordings.whole(again[number])  # (B, T), (B,)
+            heard_as = augment(waveform, _generator((seed, _PERTURBED, number)))
+            clean, perturbed = (
+                (_real_features(unclustered, sound, lengths) - mean) / std
+                for sound in (waveform, heard_as)
+            )
+            pairs.append((clean.half(), perturbed.half()))  # (n, D) each
+            done += 2
+            progress(done / work)
+        if not pairs:
+            pairs.append((zeros.half().expand(0, width), zeros.half().expand(0, width)))
+        projection = fit_projection(pairs, config.projection, config.clusters, seed, world)
 
-    def points() -> Iterator[Tensor]:
-        for batch in raw():
-            normalised = (batch - mean) / std
-            yield normalised if projection is None else normalised @ projection
+    def point(features: Tensor) -> Tensor:
+        normalised = (features.float() - mean) / std
+        return normalised if projection is None else normalised @ projection
 
     result = fit_kmeans(
-        points,
+        lambda: (point(features) for features in kept.values()),
         config.clusters,
         iterations=config.iterations,
         generator=torch.Generator().manual_seed(seed),
+        sample=point(_sample(kept, seed, world)),
+        total=total,
     )
+    # Other processes may have rounded otherwise; the tokenizer is to be one and the same.
+    mean, std, centroids = (_of_rank_0(x, world) for x in (mean, std, result.centroids))
+    if projection is not None:
+        projection = _of_rank_0(projection, world)
+    return Clustering(
+        W2vBertTokenizer.from_network(network, config.layer, mean, std, centroids, projection),
+        metrics=_metrics(result) | {"hours": seconds / 3600},
+        warnings=_warnings(result),
+    )
+
+
+def _metrics(result: KMeansResult) -> dict[str, float]:
     share = result.counts.double() / result.counts.sum()
-    entropy = float(-(share * share.clamp_min(1e-12).log2()).sum())
-    used = int((result.counts > 0).sum())
-    warnings = []
-    if used < 0.5 * config.clusters:
-        warnings.append(
-            f"only {used} of {config.clusters} semantic ids are used: train the network longer, "
-            "or lower clusters"
-        )
-    tokenizer = W2vBertTokenizer.from_network(
-        network, config.layer, mean, std, result.centroids, projection
-    )
-    metrics = {
+    return {
         "inertia per vector": float(result.inertia) / float(result.counts.sum()),
-        "used ids": float(used),
-        "entropy": entropy,
-        "hours": seconds / 3600,
+        "used ids": float((result.counts > 0).sum()),
+        "entropy": float(-(share * share.clamp_min(1e-12).log2()).sum()),
     }
-    return Clustering(tokenizer, metrics, warnings)
+
+
+def _warnings(result: KMeansResult) -> list[str]:
+    used, clusters = int((result.counts > 0).sum()), len(result.counts)
+    if used >= 0.5 * clusters:
+        return []
+    return [
+        f"only {used} of {clusters} semantic ids are used: train the network longer, "
+        "or lower clusters"
+    ]
 
 
 def fit_projection(
-    pairs: Sequence[Pair], config: ProjectionConfig, clusters: int, seed: int
+    pairs: Sequence[Pair],
+    config: ProjectionConfig,
+    clusters: int,
+    seed: int,
+    world: World = World(),  # noqa: B008 - it is frozen
 ) -> Float[Tensor, "D d"]:
     """The directions that tell steps apart and that perturbation moves least.
 
     Args:
-        pairs: normalised activations (n, D), and those of the same steps perturbed, batch by batch.
+        pairs: normalised activations (n, D), and those of the same steps perturbed, batch by batch:
+            this process's share, every so-manieth of all; a batch without steps where it has none.
         config: how many directions, and how often they are found anew.
         clusters: K, of the clusters around whose means the later turns look.
         seed: of these clusters.
+        world: the processes that look together.
     """
+    total = partial(distributed.total, world=world)
     width = pairs[0][0].shape[1]
+    sample = torch.empty(0)
+    if config.turns:
+        cleans = {world.rank + k * world.size: clean for k, (clean, _) in enumerate(pairs)}
+        sample = _sample(cleans, seed, world)
 
     def directions(meant: Iterable[Tensor]) -> Tensor:
         """By how far perturbed steps are from what is meant by them, batches of (n, D)."""
         scatter = Scatter(width)
         for (clean, perturbed), reference in zip(pairs, meant, strict=True):
             scatter.update(clean.float(), perturbed.float() - reference.float())
+        scatter = scatter.over_all(total)
         found = invariant_directions(scatter.total, scatter.nuisance, config.dims, config.shrinkage)
         return found.to(pairs[0][0].device)  # (D, d)
 
@@ -200,19 +236,22 @@ def fit_projection(
             return (clean.float() @ projection for clean, _ in pairs)
 
         generator = torch.Generator().manual_seed(seed + turn)
-        centroids = fit_kmeans(projected, clusters, TURN_ITERATIONS, generator).centroids
+        centroids = fit_kmeans(
+            projected, clusters, TURN_ITERATIONS, generator, sample @ projection, total
+        ).centroids
         ids = [nearest(points, centroids)[0] for points in projected()]  # (n,) each
         sums = torch.zeros(clusters, width, device=centroids.device)
         counts = torch.zeros(clusters, device=centroids.device)
         for (clean, _), chosen in zip(pairs, ids, strict=True):
             sums.index_add_(0, chosen, clean.float())
             counts += torch.bincount(chosen, minlength=clusters)
+        sums, counts = total(sums), total(counts)
         means = sums / counts.clamp(min=1)[:, None]  # (K, D), of clusters before the projection
         projection = directions([means[chosen] for chosen in ids])
     return projection
 
 
-def _spread(
+def _spaced(
     chosen: list[list[int]], config: ProjectionConfig, recordings: Recordings
 ) -> list[list[int]]:
     """Of the batches that are clustered, so many at equal distances as last for `hours`."""
@@ -220,6 +259,44 @@ def _spread(
     hours = samples / SAMPLE_RATE / 3600
     count = min(len(chosen), math.ceil(len(chosen) * config.hours / hours))
     return [chosen[k * len(chosen) // count] for k in range(count)]
+
+
+def _sample(parts: Mapping[int, Tensor], seed: int, world: World) -> Float[Tensor, "m D"]:
+    """A uniform sample, in float32, of the batches (n, D) of all processes, given by number."""
+    total = partial(distributed.total, world=world)
+    some = next(iter(parts.values()))
+    slots = int(total(torch.tensor(max(parts) + 1)))  # more than there are numbers
+    share = SAMPLE / max(1, int(total(torch.tensor(sum(map(len, parts.values()))))))
+    drawn = {
+        number: _part(batch, share, (seed, _SAMPLED, number)) for number, batch in parts.items()
+    }
+    sizes = torch.zeros(slots, dtype=torch.long)
+    for number, batch in drawn.items():
+        sizes[number] = len(batch)
+    sizes = total(sizes)
+    begins = (sizes.cumsum(0) - sizes).tolist()
+    sample = torch.zeros(int(sizes.sum()), some.shape[1], device=some.device)
+    for number, batch in drawn.items():
+        sample[begins[number] : begins[number] + len(batch)] = batch.float()
+    return total(sample)
+
+
+def _part(batch: Tensor, share: float, key: tuple[int, ...]) -> Tensor:
+    """A random part of the rows of a batch (n, D): a function of the key."""
+    count = math.ceil(share * len(batch))
+    if count >= len(batch):
+        return batch
+    chosen = torch.randperm(len(batch), generator=_generator(key))[:count]
+    return batch[chosen.to(batch.device)]
+
+
+def _generator(key: tuple[int, ...]) -> torch.Generator:
+    state = np.random.SeedSequence(key).generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(state))
+
+
+def _of_rank_0(tensor: Tensor, world: World) -> Tensor:
+    return distributed.total(tensor if world.writes else torch.zeros_like(tensor), world)
 
 
 def _real_features(tokenizer: W2vBertTokenizer, waveform: Waveform, lengths: Lengths) -> Tensor:

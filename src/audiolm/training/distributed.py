@@ -95,6 +95,16 @@ def gather(tensor: Tensor, world: World, device: torch.device) -> list[Tensor]:
     return [one.cpu() for one in all_of_them]
 
 
+def total(tensor: Tensor, world: World) -> Tensor:
+    """The sum of a tensor over all ranks, on every rank and on the device of the tensor."""
+    if world.size == 1:
+        return tensor
+    # What talks between GPUs (NCCL) knows no tensors in the computer's memory.
+    summed = tensor.cuda() if dist.get_backend() == "nccl" else tensor.clone()
+    dist.all_reduce(summed)
+    return summed.to(tensor.device)
+
+
 def leave(world: World) -> None:
     """Take leave of the group, when all is done."""
     if world.size > 1:

@@ -42,17 +42,23 @@ class Messages:
         for warning in warnings:
             self.warn(f"{name}: warning: {warning}")
 
-    def report_skipped(self, reasons: Sequence[str], path: Path) -> None:
+    def report_skipped(self, reasons: Sequence[str], path: Path, left_out: str = "") -> None:
         """Say how many files are left out, and list them in the file `path`.
+
+        Args:
+            reasons: why, each naming its file.
+            path: where to list them.
+            left_out: how many for which reason: `3 files cannot be read, 12 end in .m4a`.
 
         Raises:
             OSError: when the list cannot be written.
         """
         if reasons and self.writes:
             write_text(path, "\n".join(reasons))
+            what = left_out or f"{len(reasons)} files cannot be read"
             self.warn(
-                f"recordings: warning: {len(reasons)} files cannot be read and are left out, "
-                f"listed in {path}; the first: {reasons[0]}"
+                f"recordings: warning: {what} and are left out, listed in {path}; "
+                f"the first: {reasons[0]}"
             )
 
     def bar(self, name: str) -> ShareBar:

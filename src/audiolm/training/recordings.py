@@ -1,7 +1,7 @@
-"""Recordings as a training task sees them: crops by step number, fixed crops to judge by."""
+"""Recordings as a training task sees them: crops by step number, fixed crops for validation."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 
 import torch
@@ -10,16 +10,21 @@ from tqdm import tqdm
 
 from audiolm.data.batches import CropSampler, Draw, length_batches, resident_batch, waveform_batch
 from audiolm.data.corpus import Corpus
-from audiolm.data.speed_perturbation import OtherSpeeds
-from audiolm.data.store import Waveforms, WaveformStore, check, pack
+from audiolm.data.speed_perturbation import SpeedPerturbed
+from audiolm.data.store import check, pack
+from audiolm.data.waveforms import DirectStore, Waveforms, WaveformStore, fingerprint
 from audiolm.shapes import SAMPLE_RATE, Lengths, Waveform
 from audiolm.training.distributed import World
 
+GPU_SHARE = 0.5
+"""Of the free memory of a GPU, what a packed corpus may take: training needs the rest."""
+
 
 class Recordings:
-    """One part of a corpus (what is trained on, or what judges) on one device.
+    """One part of a corpus (training or validation) on one device.
 
-    On a GPU a packed corpus lies there as a whole (115 MB an hour), so that a batch costs nothing.
+    On a GPU a packed corpus lies there as a whole (115 MB an hour), so that a batch costs nothing;
+    one that has no room there (`GPU_SHARE`) stays on the host.
     """
 
     def __init__(self, store: Waveforms, device: torch.device, world: World, seed: int) -> None:
@@ -29,8 +34,13 @@ class Recordings:
         self.seed = seed
         self._samplers: dict[tuple[int, int, int], CropSampler] = {}
         self._resident: Tensor | None = None
+        self.stays_on_host = False
+        """Whether the pack would lie on the GPU if there were room."""
         if isinstance(store, WaveformStore) and device.type == "cuda":
-            self._resident = store.as_tensor(device)
+            free, _ = torch.cuda.mem_get_info(device)
+            self.stays_on_host = store.bytes > GPU_SHARE * free
+            if not self.stays_on_host:
+                self._resident = store.as_tensor(device)
 
     @classmethod
     def open(
@@ -64,7 +74,17 @@ class Recordings:
         """These recordings and, after them, all of them again at each of `speeds`."""
         if not speeds:
             return self
-        return Recordings(OtherSpeeds(self.store, speeds), self.device, self.world, self.seed)
+        return Recordings(SpeedPerturbed(self.store, speeds), self.device, self.world, self.seed)
+
+    def without(self, indices: Container[int]) -> "Recordings":
+        """These recordings but some. Not of those at other speeds."""
+        assert isinstance(self.store, WaveformStore | DirectStore)
+        return Recordings(self.store.without(indices), self.device, self.world, self.seed)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over ids, lengths, speeds and samples: others, or changed ones, have another."""
+        return fingerprint(self.store)
 
     def __len__(self) -> int:
         return len(self.store)

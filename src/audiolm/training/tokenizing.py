@@ -27,8 +27,8 @@ class TokenizingConfig(Configuration):
     shard_size: int = Field(default=256, gt=0)
     """Recordings in one file."""
     speed_perturbation: tuple[Annotated[float, Field(ge=0.5, le=2.0)], ...] = ()
-    """What is trained on is tokenized again at each of these speeds (1.1: a tenth faster and
-    higher), as recordings of other voices; what judges is not."""
+    """Training recordings are tokenized again at each of these speeds (1.1: a tenth faster and
+    higher), as recordings of other voices; those for validation are not."""
 
 
 def tokenize_corpus(
@@ -43,7 +43,8 @@ def tokenize_corpus(
     """Write the tokens that are still missing in `folder`, and open it; without a codec no codes.
 
     Raises:
-        CorpusError: when the folder holds tokens that other parts made, or cannot be written.
+        CorpusError: when the folder holds tokens that other parts made, or of recordings that have
+            changed since, or cannot be written.
     """
     tokenizer = tokenizer.eval()
     made_by = TokenFormat(
@@ -60,7 +61,14 @@ def tokenize_corpus(
                 "codebook_size": codec.codebook_size,
             }
         )
-    writer = TokenWriter(folder, recordings.store.recordings, made_by, world.rank, world.size)
+    writer = TokenWriter(
+        folder,
+        recordings.store.recordings,
+        made_by,
+        world.rank,
+        world.size,
+        recordings_fingerprint=recordings.fingerprint,
+    )
     missing = writer.missing()
     for done, shard in enumerate(missing):
         members = writer.members(shard)

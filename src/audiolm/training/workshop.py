@@ -306,7 +306,9 @@ class Workshop:
                 self.preset.seed,
                 self.messages.quiet,
             )
-            self.messages.report_skipped(self._opened.skipped, self.folder / "skipped.txt")
+            self.messages.report_skipped(
+                self._opened.skipped, self.folder / "skipped.txt", self._opened.left_out
+            )
         return self._opened
 
     def _start(self, task: Task, folder: Path) -> None:

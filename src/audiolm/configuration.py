@@ -65,9 +65,7 @@ def parse(cls: type[C], data: Mapping[str, Any], where: str) -> C:
         steps = _keys_to(problem, data)
         key = ".".join(steps)
         if problem["type"] == "extra_forbidden":
-            known = sorted(_keys(cls))
-            near = difflib.get_close_matches(steps[-1], known, n=1, cutoff=0.0)
-            hint = f"did you mean {near[0]}?" if near else "remove it"
+            hint = nearest(steps[-1], sorted(_keys(cls)))
             raise ConfigurationError(f"{where}: unknown key {key}; {hint}") from None
         if problem["type"] == "value_error":  # a check of ours, which says everything
             said = _with_whole_key(cls, steps, problem["msg"].removeprefix("Value error, "))
@@ -75,6 +73,12 @@ def parse(cls: type[C], data: Mapping[str, Any], where: str) -> C:
             said = f"{problem['msg']}; got {problem['input']!r}"
             said = f"{key}: {said}" if key else said
         raise ConfigurationError(f"{where}: {said}") from None
+
+
+def nearest(name: str, known: Sequence[str]) -> str:
+    """The remedy for a name that there is not: the one of `known` that is most like it."""
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+    return f"did you mean {near[0]}?" if near else "remove it"
 
 
 def read_yaml(text: str, where: str) -> Any:
@@ -157,8 +161,8 @@ def _with_whole_key(cls: type[BaseModel], keys: Sequence[str], said: str) -> str
     if named is None:
         return f"{place}: {said}"
     first = named[0].partition(".")[0]
-    if first == keys[-1]:
-        return f"{'.'.join([*keys[:-1], said])}"
+    if first == keys[-1] and "." in named[0]:  # and every other key that is named in the same way
+        return re.sub(rf"\b{re.escape(first)}\.(?=[a-z_])", f"{place}.", said)
     return f"{place}.{said}" if first in _keys(cls) else f"{place}: {said}"
 
 

@@ -1,4 +1,4 @@
-"""Training the codec: the opponents' turn, what is counted, and resuming with all of it."""
+"""Training the codec: the discriminators' turn, what is counted, and resuming with all of it."""
 
 import math
 from collections import Counter
@@ -10,7 +10,7 @@ import torch
 from audiolm.codec import QuantizerConfig, SpectralConfig
 from audiolm.codec.discriminators import DiscriminatorConfig
 from audiolm.codec.losses import MelLossConfig
-from audiolm.training.codec_task import CodecTask, CodecTraining, code_perplexity, si_sdr
+from audiolm.training.tasks.codec import CodecTask, CodecTraining, code_perplexity, si_sdr
 from training.resuming import assert_resumed_equals_uninterrupted, optimization, run, watched
 
 CODEC = SpectralConfig(
@@ -116,7 +116,7 @@ def test_it_learns_and_is_exported_without_training_state(recordings, tmp_path) 
 
 
 def test_only_the_decoder_learns_where_that_is_asked(recordings, tmp_path) -> None:
-    """With opponents, averaged weights, a checkpoint and a validation: codes stay what they are."""
+    """With discriminators, averaged weights, a checkpoint and a validation: codes stay what they are."""
 
     def build() -> CodecTask:
         return task(recordings, decoder_only=True)

@@ -1,4 +1,4 @@
-"""Training the codec: reconstruction first, then opponents who tell it from the recording."""
+"""Training the codec: reconstruction first, then discriminators that tell it from recordings."""
 
 from typing import Any
 
@@ -16,14 +16,13 @@ from audiolm.codec.losses import (
     generator_loss,
     waveform_loss,
 )
-from audiolm.configuration import Configuration
 from audiolm.shapes import Waveform
 from audiolm.training.optimizer import OptimizationConfig
 from audiolm.training.recordings import Recordings
-from audiolm.training.task import Loss, Validation
+from audiolm.training.tasks.task import Loss, TaskTraining, Validation
 
 
-class CodecTraining(Configuration):
+class CodecTraining(TaskTraining):
     """How the codec is trained (SoundStream's losses; paper, section III-B)."""
 
     optimization: OptimizationConfig = OptimizationConfig(batch_size=32)
@@ -45,7 +44,7 @@ class CodecTraining(Configuration):
     adversarial_from: float = Field(default=0.3, ge=0, le=1)
     """Progress at which the discriminators start, the spectrum being learnt; 1 leaves them out."""
     discriminators: DiscriminatorConfig = DiscriminatorConfig()
-    """The opponents."""
+    """The discriminators."""
     decoder_only: bool = False
     """Leave the encoder and the codebooks as they are (`--from` says whose), so that codes keep
     their meaning."""
@@ -64,6 +63,7 @@ class CodecTask:
         validation: Recordings,
     ) -> None:
         self.optimization = training.optimization
+        self.crops = training.optimization.crops_per_pass(train.world.size)
         self.training = training
         self.train = train
         self.validation = validation
@@ -78,21 +78,20 @@ class CodecTask:
 
     def batch(self, step: int, rank: int, progress: float = 0.0) -> Waveform:
         """Crops (B, T)."""
-        size = self.optimization.batch_size
-        return self.train.batch(step, rank, size, self.training.crop_seconds)[0]
+        return self.train.batch(step, rank, self.crops, self.training.crop_seconds)[0]
 
     def loss(self, network: str, batch: Any, progress: float) -> Loss:
         """The codec's turn reconstructs; the discriminators' turn judges that reconstruction."""
-        fighting = progress >= self.training.adversarial_from
+        adversarial = progress >= self.training.adversarial_from
         if network == "codec":
-            return self._codec_loss(batch, fighting)
-        if not fighting or self._pair is None:
+            return self._codec_loss(batch, adversarial)
+        if not adversarial or self._pair is None:
             return Loss(batch.new_zeros(()))
         real, fake = (self.networks[network](waveform) for waveform in self._pair)
         loss = discriminator_loss([d.logits for d in real], [d.logits for d in fake])
         return Loss(loss, {"discriminator": loss.detach()})
 
-    def _codec_loss(self, waveform: Waveform, fighting: bool) -> Loss:
+    def _codec_loss(self, waveform: Waveform, adversarial: bool) -> Loss:
         weights = self.training
         output = self.networks["codec"](waveform)
         mel = self.mel_loss(output.waveform, waveform)
@@ -103,21 +102,19 @@ class CodecTask:
             + weights.commitment_weight * output.commitment
         )
         metrics = {"mel": mel, "waveform": direct, "commitment": output.commitment}
-        if fighting:
+        if adversarial:
             with torch.no_grad():
                 real = self.networks["discriminators"](waveform)
             fake = self.networks["discriminators"](output.waveform)
-            adversarial = generator_loss([d.logits for d in fake])
+            fooled = generator_loss([d.logits for d in fake])
             features = feature_loss([d.features for d in fake], [d.features for d in real])
-            total = (
-                total + weights.adversarial_weight * adversarial + weights.feature_weight * features
-            )
-            metrics |= {"adversarial": adversarial, "features": features}
+            total = total + weights.adversarial_weight * fooled + weights.feature_weight * features
+            metrics |= {"adversarial": fooled, "features": features}
         self._pair = (waveform, output.waveform.detach())
         return Loss(total, {name: value.detach() for name, value in metrics.items()})
 
     def validate(self, averaged: nn.Module) -> Validation:
-        """Reconstruct held-out crops with all levels; count the codes that are used."""
+        """Reconstruct crops for validation with all levels; count the codes that are used."""
         assert isinstance(averaged, Codec)
         waveform, lengths = self.validation.fixed_batch(seconds=3.0, count=32)  # (B, T), (B,)
         codes = averaged.encode(waveform)  # (B, Q, F)

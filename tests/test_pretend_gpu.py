@@ -28,14 +28,14 @@ from audiolm.pretrained import load
 from audiolm.semantic.conformer import ConformerConfig
 from audiolm.semantic.w2v_bert import W2vBertConfig
 from audiolm.stages import LayoutConfig, StageConfig, Streams, TransformerConfig
-from audiolm.training.codec_task import CodecTask, CodecTraining
 from audiolm.training.distributed import World
 from audiolm.training.loop import train
 from audiolm.training.preset import load_preset
-from audiolm.training.recipe import Request, train_model
+from audiolm.training.recipe import TrainingRequest, train_model
 from audiolm.training.recordings import Recordings
-from audiolm.training.stage_task import StageTask, StageTraining
-from audiolm.training.w2v_bert_task import W2vBertTask, W2vBertTraining
+from audiolm.training.tasks.codec import CodecTask, CodecTraining
+from audiolm.training.tasks.stage import StageTask, StageTraining
+from audiolm.training.tasks.w2v_bert import W2vBertTask, W2vBertTraining
 from pretend_gpu import CARD, Pretended, pretend_gpu
 from tiny import noise, tiny_model
 from training.conftest import token_store  # noqa: F401  (a fixture)
@@ -197,7 +197,9 @@ def short_preset(*settings: str):
 def test_the_whole_recipe(card, corpus, tmp_path) -> None:
     out, device = tmp_path / "model", choose_device("auto")
     assert device == CUDA
-    metrics = train_model(Request(corpus, out, short_preset(), device=device, quiet=True))["steps"]
+    metrics = train_model(TrainingRequest(corpus, out, short_preset(), device=device, quiet=True))[
+        "steps"
+    ]
     assert list(metrics) == EVERY_STEP
     for step in ("codec", "w2v_bert", "second_round", *ALL_STAGES):
         saved = torch.load(out / "training" / step / "checkpoint.pt", weights_only=True)
@@ -213,12 +215,12 @@ def test_the_whole_recipe(card, corpus, tmp_path) -> None:
     # A checkpoint goes from one device to the other, and back.
     for steps, place in ((4, CPU), (5, CUDA)):
         longer = short_preset(f"training.stages.fine.optimization.steps={steps}")
-        request = Request(corpus, out, longer, only=["fine"], device=place, quiet=True)
+        request = TrainingRequest(corpus, out, longer, only=["fine"], device=place, quiet=True)
         assert train_model(request)["steps"]["fine"]["steps"] == steps
 
     # Another model starts from it, and what it makes is loaded from disk anywhere.
     new = short_preset("training.codec.decoder_only=true", "recipe=[codec, tokens]")
-    train_model(Request(corpus, tmp_path / "new", new, device=CUDA, start=out, quiet=True))
+    train_model(TrainingRequest(corpus, tmp_path / "new", new, device=CUDA, start=out, quiet=True))
     for place in ("cpu", "cuda"):
         lm = load(tmp_path / "new", place)
         assert lm.device.type == place

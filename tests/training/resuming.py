@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from audiolm.training.distributed import World
-from audiolm.training.loop import Outcome, train
+from audiolm.training.loop import Trained, train
 from audiolm.training.optimizer import OptimizationConfig
-from audiolm.training.task import Task
+from audiolm.training.tasks.task import Task
 
 CPU = torch.device("cpu")
 
@@ -43,7 +43,7 @@ def watched(task: Task, dies_at: int | None = None) -> list[tuple[str, float]]:
     return losses
 
 
-def run(task: Task, folder: Path, seed: int, device: torch.device = CPU) -> Outcome:
+def run(task: Task, folder: Path, seed: int, device: torch.device = CPU) -> Trained:
     """Train to the end, with torch's generator started from `seed`."""
     torch.manual_seed(seed)
     return train(task, folder, device, World(), quiet=True)

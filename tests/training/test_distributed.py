@@ -108,7 +108,7 @@ def _stage_task(folder: Path, world: World):
     from audiolm.data.token_writer import TokenWriter
     from audiolm.data.tokens import TokenFormat, TokenStore
     from audiolm.stages import LayoutConfig, StageConfig, TransformerConfig
-    from audiolm.training.stage_task import StageTask, StageTraining
+    from audiolm.training.tasks.stage import StageTask, StageTraining
 
     if world.writes and not (folder / "tokens").exists():
         ids = [np.arange(60) % 16, np.arange(40) // 2 % 16]
@@ -135,10 +135,10 @@ def _train_followers(world: World, folder: Path, corpus: Path) -> dict:
     from audiolm.data.corpus import open_corpus, split_validation
     from audiolm.semantic.conformer import ConformerConfig
     from audiolm.semantic.w2v_bert import W2vBertConfig
-    from audiolm.training.codec_task import CodecTask, CodecTraining
     from audiolm.training.loop import train
     from audiolm.training.recordings import Recordings
-    from audiolm.training.w2v_bert_task import W2vBertTask, W2vBertTraining
+    from audiolm.training.tasks.codec import CodecTask, CodecTraining
+    from audiolm.training.tasks.w2v_bert import W2vBertTask, W2vBertTraining
 
     parts = split_validation(open_corpus(corpus), 0.2)
     recordings = [
@@ -185,13 +185,13 @@ def _train_followers(world: World, folder: Path, corpus: Path) -> dict:
 def _train_model(folder: Path, corpus: Path) -> dict:
     """The whole recipe."""
     from audiolm.training.preset import load_preset
-    from audiolm.training.recipe import Request, train_model
+    from audiolm.training.recipe import TrainingRequest, train_model
 
     preset = load_preset("tiny")
     steps = [*(f"training.{name}" for name in ("codec", "w2v_bert"))]
     steps += [f"training.stages.{name}" for name in preset.stages]
     short = load_preset("tiny", [f"{place}.optimization.steps=2" for place in steps])
-    return train_model(Request(corpus, folder / "model", short, quiet=True))["steps"]
+    return train_model(TrainingRequest(corpus, folder / "model", short, quiet=True))["steps"]
 
 
 @pytest.mark.slow

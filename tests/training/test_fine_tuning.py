@@ -13,7 +13,6 @@ from audiolm.data.tokens import TokenStore
 from audiolm.model_io.folder import load_part
 from audiolm.model_io.manifest import read_manifest
 from audiolm.pretrained import load
-from audiolm.training import workshop as workshop_module
 from tiny import noise
 
 
@@ -183,7 +182,7 @@ def test_resumed_with_and_without_the_model_it_comes_to_the_same(
     decoder_only, trained_model, tmp_path, monkeypatch
 ) -> None:
     """Once there is a checkpoint, that is what a training goes on from."""
-    from audiolm.training.codec_task import CodecTask
+    from audiolm.training.tasks.codec import CodecTask
     from training.resuming import KilledError
 
     decoder_only()
@@ -279,14 +278,15 @@ def test_every_process_goes_by_what_the_first_one_sees(
     trained_model, training_corpus, tmp_path, monkeypatch
 ) -> None:
     """It may have copied a part before another looks: both must wait for each other equally."""
+    from audiolm.training.workshop import TrainingRequest, X
+
     from audiolm.training.distributed import World
     from audiolm.training.preset import load_preset
-    from audiolm.training.workshop import Request, Workshop
 
-    request = Request(
+    request = TrainingRequest(
         training_corpus, tmp_path / "m", load_preset("tiny"), start=trained_model, quiet=True
     )
-    place = Workshop(request)
+    place = X(request)
     place.parts.part("codec", "codec")  # it is there now
     waited = []
     place.parts.world = World(1, 2)

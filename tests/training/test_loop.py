@@ -14,13 +14,13 @@ from audiolm.errors import TrainingError
 from audiolm.training import loop
 from audiolm.training.distributed import World
 from audiolm.training.loop import train
-from audiolm.training.task import Validation
+from audiolm.training.tasks.task import Loss, Validation
 from training.toy import Line, optimization
 
 CPU = torch.device("cpu")
 
 
-def run(task: Line, folder: Path, world: World | None = None) -> loop.Outcome:
+def run(task: Line, folder: Path, world: World | None = None) -> loop.Trained:
     torch.manual_seed(7)
     return train(task, folder, CPU, world or World(), quiet=True)
 
@@ -36,16 +36,16 @@ class Killed(Line):
         return super().batch(step, rank)
 
 
-@pytest.mark.parametrize("opponent", [False, True])
-def test_resumed_equals_uninterrupted(tmp_path: Path, opponent: bool) -> None:
+@pytest.mark.parametrize("adversary", [False, True])
+def test_resumed_equals_uninterrupted(tmp_path: Path, adversary: bool) -> None:
     settings = optimization(checkpoint_seconds=1e-9)
-    whole = Line(settings, opponent=opponent)
+    whole = Line(settings, adversary=adversary)
     expected = run(whole, tmp_path / "whole")
 
-    killed = Killed(settings, opponent=opponent)
+    killed = Killed(settings, adversary=adversary)
     with pytest.raises(ConnectionAbortedError):
         run(killed, tmp_path / "parts")
-    resumed = Line(settings, opponent=opponent)
+    resumed = Line(settings, adversary=adversary)
     torch.manual_seed(12345)  # whatever the new process starts with
     outcome = train(resumed, tmp_path / "parts", CPU, World(), quiet=True)
 
@@ -76,24 +76,24 @@ def test_it_learns(tmp_path: Path) -> None:
     assert outcome.metrics["loss"] < 0.3 * task.losses[0]
 
 
-def test_an_opponent_is_not_trained_by_the_first_network(tmp_path: Path) -> None:
+def test_an_adversary_is_not_trained_by_the_first_network(tmp_path: Path) -> None:
     """Each optimizer must see its own network's loss alone."""
-    task = Line(optimization(steps=1, warm_up=0), opponent=True)
-    opponent = task.networks["opponent"]
+    task = Line(optimization(steps=1, warm_up=0), adversary=True)
+    adversary = task.networks["adversary"]
     seen: dict[str, torch.Tensor] = {}
     original = task.loss
 
     def loss(network, batch, progress):
         result = original(network, batch, progress)
-        if network == "opponent":
+        if network == "adversary":
             (seen["gradient"],) = torch.autograd.grad(
-                result.total, [opponent.weight], retain_graph=True
+                result.total, [adversary.weight], retain_graph=True
             )
         return result
 
     task.loss = loss
     kept = {}
-    opponent.weight.register_hook(lambda gradient: kept.setdefault("calls", []).append(gradient))
+    adversary.weight.register_hook(lambda gradient: kept.setdefault("calls", []).append(gradient))
     run(task, tmp_path)
     assert len(kept["calls"]) == 2  # the test's own call above, and one backward pass
     assert torch.equal(kept["calls"][1], seen["gradient"])
@@ -109,7 +109,7 @@ def test_accumulation_equals_one_large_batch(tmp_path: Path) -> None:
         def batch(self, step: int, rank: int, progress: float = 0.0) -> torch.Tensor:
             return torch.randn(8, 4, generator=torch.Generator().manual_seed(step))
 
-    halves = Halves(optimization(accumulate=2, batch_size=4, ema_decay=0))
+    halves = Halves(optimization(accumulate=2, ema_decay=0))
     whole = Whole(optimization(ema_decay=0))
     for task in (halves, whole):
         task.networks["line"][2].p = 0.0
@@ -149,10 +149,10 @@ def test_nan_stops_with_the_batch_kept_and_the_weights_sound(tmp_path: Path) -> 
 
 def test_an_interrupt_finishes_the_step_and_keeps_a_checkpoint(tmp_path: Path) -> None:
     class Interrupted(Line):
-        def batch(self, step: int, rank: int, progress: float = 0.0) -> torch.Tensor:
-            if step == 4:
+        def loss(self, network: str, batch: torch.Tensor, progress: float) -> Loss:
+            if len(self.losses) == 4:
                 os.kill(os.getpid(), signal.SIGTERM)
-            return super().batch(step, rank)
+            return super().loss(network, batch, progress)
 
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(KeyboardInterrupt):
@@ -174,7 +174,7 @@ def test_an_interrupt_during_the_last_validation_is_heeded(tmp_path: Path) -> No
     assert again.losses == []  # nothing was left but to validate
 
 
-def test_alarms_are_said_from_a_third_of_the_training_on(tmp_path: Path, capsys) -> None:
+def test_warnings_are_said_from_a_third_of_the_training_on(tmp_path: Path, capsys) -> None:
     class Alarmed(Line):
         def validate(self, averaged: nn.Module) -> Validation:
             return replace(super().validate(averaged), warnings=["a code is dead"])
@@ -211,7 +211,7 @@ def _rank(rank: int, size: int, port: int, folder: str) -> None:
     from audiolm.training.distributed import join
 
     torch.set_num_threads(1)
-    task = Quarters(optimization(batch_size=4, ema_decay=0))
+    task = Quarters(optimization(batch_size=8, ema_decay=0))  # of both together
     task.networks["line"][2].p = 0.0
     torch.manual_seed(rank)
     outcome = train(task, Path(folder) / "two", CPU, join(CPU), quiet=True)

@@ -1,6 +1,6 @@
 """Presets: what is in the package, what is refused, and that `paper` is the paper's."""
 
-from typing import get_args
+import json
 
 import pytest
 import torch
@@ -10,15 +10,8 @@ from audiolm.codec import build_codec
 from audiolm.errors import ConfigurationError
 from audiolm.semantic.w2v_bert import W2vBert
 from audiolm.stages import AutoregressiveStage
-from audiolm.training.preset import (
-    STEPS,
-    StepName,
-    is_stage,
-    load_preset,
-    preset_names,
-    step_keys,
-    step_settings,
-)
+from audiolm.training.preset import Preset, load_preset, preset_names
+from audiolm.training.recipe import STEPS
 from training.toy import SECOND_ROUND
 
 SECOND = "training.second_clustering"
@@ -32,9 +25,9 @@ def parameters(network: nn.Module) -> int:
 def test_every_preset_of_the_package_is_valid_and_complete(name) -> None:
     preset = load_preset(name)
     assert preset.name == name
-    assert list(preset.recipe) == [step for step in STEPS if step in preset.recipe]
+    assert list(preset.recipe) == [step.name for step in STEPS if step.name in preset.recipe]
     for step in preset.recipe:
-        if is_stage(step):
+        if step in ("semantic", "coarse", "fine", "acoustic_only"):
             assert preset.stages[step].layout.kind == step
             crop = preset.training.stages[step].crop_seconds
             assert crop <= preset.stages[step].context_seconds
@@ -95,17 +88,61 @@ def test_unknown_presets_are_refused_with_the_known_ones() -> None:
         ("codec.widht=3", r"preset tiny: unknown key codec\.widht; did you mean width\?"),
         ("codec.width=wide", r"preset tiny: codec\.width: .*; got 'wide'"),
         ("codec.quantizer.levls=3", r"unknown key codec\.quantizer\.levls; did you mean levels"),
-        ("shares={kodec: 1}", r"preset tiny: shares\.kodec: .*; got 'kodec'"),
+        (
+            "shares={kodec: 1}",
+            r"preset tiny: shares\.kodec: kodec is not a step; did you mean codec",
+        ),
         ("training.codec.optimisation.steps=3", "unknown key .*; did you mean optimization"),
         ("stages.coarse.transformer.layrs=3", "unknown key .*layrs; did you mean layers"),
         ("sede=3", r"unknown key sede; did you mean seed\?"),
         ("training.codec.optimization.steps=0", r"training\.codec\.optimization\.steps: .*; got 0"),
         ("training.codec.optimization.steps=many", "got 'many'"),
-        ("recipe=[codec, coffee]", "recipe.1: .*; got 'coffee'"),
+        ("recipe=[codec, coffee]", "recipe.1: coffee is not a step; did you mean codec"),
         ("seed=-1", "seed: .*; got -1"),
         ("shares={codec: -1}", "shares.*; got -1"),
-        ("codec.quantizer.levels=5", "stages.fine.layout.levels is 4, but codec.quantizer.levels"),
-        ("training.clustering.clusters=8", "stages.semantic.layout.clusters is 16, but training"),
+        ("stages.fine.layout.levels=5", r"stages\.fine\.layout\.levels is 5, but codec\.quantizer"),
+        (
+            "stages.coarse.layout.codebook_size=64",
+            r"stages\.coarse\.layout\.codebook_size is 64, but codec\.quantizer\.codebook_size is 32",
+        ),
+        (
+            "stages.semantic.layout.clusters=8",
+            r"stages\.semantic\.layout\.clusters is 8, but training\.clustering\.clusters is 16; "
+            "leave the first out",
+        ),
+        (
+            "stages.coarse.transformer.heads=3",
+            r"stages\.coarse\.transformer\.width: 32 .* stages\.coarse\.transformer\.heads = 3; try",
+        ),
+        ("codec.quantizer.levels=2", r"stages\.fine\.layout\.levels: 2 leaves the fine stage no"),
+        (
+            "stages.fine.layout.look_ahead=2",
+            r"preset tiny: stages\.fine\.layout\.look_ahead: a pre",
+        ),
+        (
+            "stages.coarse.layout.kind=fine",
+            r"stages\.coarse\.layout\.kind: fine cannot be there; s",
+        ),
+        ("stages.coarse.layout.kind=finer", r"stages\.coarse\.layout\.kind: .*got 'finer'"),
+        (
+            "stages.corse={layout: {kind: coarse}, context_seconds: 3}",
+            r"stages\.corse: no such stage; did you mean coarse\?",
+        ),
+        (
+            "training.stages.corse={}",
+            r"training\.stages\.corse: no such stage; did you mean coarse",
+        ),
+        (
+            "w2v_bert.contrastive_layers=2",
+            r"preset tiny: w2v_bert\.contrastive_layers 2 must be few",
+        ),
+        ("codec.quantizer.decay=.nan", r"codec\.quantizer\.decay: .*finite.*; got nan"),
+        ("training.codec.optimization.minutes=.inf", r"codec\.optimization\.minutes: .*finite"),
+        ("shares={codec: .inf}", r"shares\.codec: .*finite number; got inf"),
+        (
+            "shares={codec: 1, fine: 2, codec: 3}",
+            "--set shares: codec is there twice, again in line 1",
+        ),
         ("training.clustering.layer=3", "training.clustering.layer is 3, but w2v_bert has 2"),
     ],
 )
@@ -113,17 +150,23 @@ def test_settings_that_cannot_be_are_named(assignment, says) -> None:
     with pytest.raises(ConfigurationError, match=says) as error:
         load_preset("tiny", [assignment])
     assert "\n" not in str(error.value)
-    assert str(error.value).startswith("preset tiny: ")
+    assert str(error.value).startswith(("preset tiny: ", "--set "))
 
 
 @pytest.mark.parametrize(
     ("assignments", "says"),
     [
-        (["second_round.external_targets=8"], r"external_targets is 8, but .* is 16; make them eq"),
+        (
+            ["second_round.external_targets=8"],
+            r"second_round\.external_targets is 8, but training\.clustering\.clusters is 16; leave",
+        ),
         (["second_round.conformer.width=48"], r"conformer\.width is 48, but .*width is 32; make"),
         (["second_round.conformer.kernel=7"], r"conformer\.kernel is 7, but .*kernel is 5; make"),
         ([f"{SECOND}.layer=3"], f"{SECOND}.layer is 3, but second_round has 2 layers; choose"),
-        ([f"{SECOND}.clusters=8"], f"semantic.layout.clusters is 16, but {SECOND}.clusters is 8"),
+        (
+            ["stages.coarse.layout.clusters=8"],
+            rf"coarse\.layout\.clusters is 8, but {SECOND}\.clusters is 16",
+        ),
         (
             ["w2v_bert.conformer.layers=4", "training.clustering.layer=3"],
             r"second_round\.conformer\.layers is 2, but training\.clustering\.layer is 3.*raise it",
@@ -140,12 +183,41 @@ def test_a_second_round_may_have_more_layers_and_other_dropout() -> None:
     assert load_preset("tiny", [*SECOND_ROUND, *changes]).second_round.layers == 3
 
 
+def test_sizes_follow_from_what_makes_the_ids() -> None:
+    changes = ["codec.quantizer={levels: 6, codebook_size: 64}", "training.clustering.clusters=20"]
+    for given in ([], ["stages.coarse.layout.clusters=20", "stages.coarse.layout.levels=6"]):
+        layouts = {
+            name: (s.layout.clusters, s.layout.codebook_size, s.layout.levels)
+            for name, s in load_preset("tiny", [*changes, *given]).stages.items()
+        }
+        assert layouts["coarse"] == (20, 64, 6)
+        assert layouts["semantic"][0] == 20
+        assert layouts["fine"][1:] == layouts["acoustic_only"][1:] == (64, 6)
+
+
 def test_the_stages_read_the_ids_of_the_last_clustering_of_the_recipe() -> None:
-    first = "training.clustering.clusters=8"
-    more = [first, "second_round.external_targets=8"]
-    assert load_preset("tiny", [*SECOND_ROUND, *more]).training.clustering.clusters == 8
-    with pytest.raises(ConfigurationError, match=r"but training\.clustering\.clusters is 8"):
-        load_preset("tiny", [*SECOND_ROUND, *more, "recipe=[clustering, tokens, semantic]"])
+    sizes = ["training.clustering.clusters=8", f"{SECOND}.clusters=12"]
+    both = load_preset("tiny", [*SECOND_ROUND, *sizes])
+    assert both.second_round.external_targets == 8
+    assert both.stages["semantic"].layout.clusters == 12
+    one = load_preset("tiny", [*SECOND_ROUND, *sizes, "recipe=[clustering, tokens, semantic]"])
+    assert one.stages["coarse"].layout.clusters == 8
+
+
+def test_a_second_rounds_conformer_is_the_first_ones_where_it_has_no_other() -> None:
+    without = [s for s in SECOND_ROUND if not s.startswith("second_round={")]
+    preset = load_preset("tiny", [*without, "w2v_bert.conformer.kernel=3"])
+    assert preset.second_round.conformer == preset.w2v_bert.conformer
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_a_resolved_preset_is_a_preset_and_the_same(name, tmp_path) -> None:
+    """A training writes one beside what it makes."""
+    preset = load_preset(name)
+    path = tmp_path / "resolved.yaml"
+    path.write_text(json.dumps(preset.model_dump(mode="json")))
+    assert load_preset(str(path)) == preset
+    assert Preset.model_validate(preset.model_dump()) == preset
 
 
 def test_settings_are_overridden() -> None:
@@ -171,6 +243,13 @@ def test_a_preset_may_be_a_file(tmp_path) -> None:
         ("- codec", "holds no settings"),
         ("name: mine\n", "codec: Field required"),
         ("\xff\xfe", "holds no settings"),
+        ("name: a\nname: b\n", "name is there twice, again in line 2; remove one"),
+        (
+            "codec:\n  kind: spectral\n  width: 3\n  kind: soundstream\n",
+            r"codec\.kind is there twice, again in line 4",
+        ),
+        ("stages: {coarse: {a: 1}, fine: {}, coarse: {}}", r"stages\.coarse is there twice"),
+        ("recipe: [codec]\nstages: [{a: 1, a: 2}]", r"stages\.0\.a is there twice"),
     ],
 )
 def test_a_file_that_is_no_preset_is_named(tmp_path, text, says) -> None:
@@ -185,13 +264,12 @@ def test_a_missing_file_is_no_preset(tmp_path) -> None:
         load_preset(str(tmp_path / "mine.yaml"))
 
 
-@pytest.mark.parametrize("step", get_args(StepName))
+@pytest.mark.parametrize("step", STEPS, ids=lambda step: step.name)
 def test_every_step_has_settings_where_its_keys_say(step) -> None:
     preset = load_preset("tiny", SECOND_ROUND)
-    settings, keys = step_settings(preset, step), step_keys(step)
+    settings, keys = step.settings(preset), step.keys()
     assert "training" in settings and "drawn" in settings
-    without = ("clustering", "second_clustering", "tokens")
-    assert ("network" in settings) == (step not in without)
+    assert ("network" in settings) == step.timed  # what is trained takes a share of the time
     for group in settings.keys() - {"drawn"}:
         found = preset.model_dump(mode="json")
         for name in keys[group].split("."):

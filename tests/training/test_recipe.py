@@ -11,10 +11,11 @@ import torch
 from audiolm.errors import ConfigurationError, CorpusError, TrainingError
 from audiolm.model_io.manifest import read_manifest
 from audiolm.training import recipe
-from audiolm.training.preset import STEPS, is_stage, load_preset
-from audiolm.training.recipe import Request, train_model
+from audiolm.training.plan import choose_steps, divide_minutes
+from audiolm.training.preset import load_preset
+from audiolm.training.recipe import STEPS, TrainingRequest, train_model
 
-STAGES = [step for step in STEPS if is_stage(step)]
+STAGES = [step.name for step in STEPS if step.key.startswith("stages.")]
 RECIPE = ["codec", "w2v_bert", "clustering", "tokens", *STAGES]
 
 
@@ -30,7 +31,7 @@ def again(training_corpus, model):
 
     def run(*settings: str, **changes):
         preset = load_preset("tiny", settings)
-        return train_model(Request(training_corpus, model, preset, **changes))["steps"]
+        return train_model(TrainingRequest(training_corpus, model, preset, **changes))["steps"]
 
     return run
 
@@ -96,7 +97,7 @@ def test_restart_sets_every_chosen_step_aside_before_the_first(again, model, mon
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(recipe, "_take", interrupted)
+    monkeypatch.setattr(recipe, "take", interrupted)
     with pytest.raises(KeyboardInterrupt):
         again(only=["codec", "fine"], restart=True)
     assert not (model / "training" / "codec").exists()
@@ -177,7 +178,7 @@ def test_clustering_stands_on_the_network_it_clustered(again, model) -> None:
 
 def test_steps_are_taken_in_the_order_of_the_recipe(again, monkeypatch) -> None:
     taken = []
-    monkeypatch.setattr(recipe, "_take", lambda workshop, name, minutes: taken.append(name) or {})
+    monkeypatch.setattr(recipe, "take", lambda step, context: taken.append(step.name) or {})
     again(only=["fine", "tokens", "codec"])
     assert taken == ["codec", "tokens", "fine"]
     taken.clear()
@@ -186,35 +187,41 @@ def test_steps_are_taken_in_the_order_of_the_recipe(again, monkeypatch) -> None:
 
 
 def test_steps_that_do_not_exist_are_refused_before_anything_is_done(training_corpus, tmp_path):
-    request = Request(training_corpus, tmp_path / "m", load_preset("tiny"), only=["codex"])
+    request = TrainingRequest(training_corpus, tmp_path / "m", load_preset("tiny"), only=["codex"])
     with pytest.raises(
         ConfigurationError, match="--only codex: not a step; use some of codec, w2v"
     ):
         train_model(request)
     preset = load_preset("tiny").model_copy(update={"stages": {}})
     with pytest.raises(ConfigurationError, match=r"stages\.semantic: not in preset tiny; add it"):
-        train_model(Request(training_corpus, tmp_path / "m", preset))
+        train_model(TrainingRequest(training_corpus, tmp_path / "m", preset))
     assert not (tmp_path / "m").exists()
 
 
-def minutes(only=(), preset=None, total: float | None = 60.0) -> dict[str, float | None]:
-    request = Request(Path(), Path(), preset or load_preset("tiny"), minutes=total, only=only)
-    steps = recipe._chosen_steps(request)
-    return {name: recipe._minutes(request, name, steps) for name in steps}
+def minutes(only=(), preset=None, total: float | None = 60.0) -> dict[str, float]:
+    preset = preset or load_preset("tiny")
+    return divide_minutes(choose_steps(STEPS, preset, only), preset, total)
 
 
 def test_minutes_are_shared_among_the_steps_that_are_trained() -> None:
     equal = minutes()
-    assert equal.pop("clustering") is None and equal.pop("tokens") is None
+    assert "clustering" not in equal and "tokens" not in equal
     assert set(equal.values()) == {10.0}
     preset = load_preset("tiny", ["shares={codec: 3, semantic: 1}"])
     assert minutes(["codec", "semantic"], preset) == {"codec": 45.0, "semantic": 15.0}
     # Those without a share have 1.
     assert minutes(["codec", "fine"], preset) == {"codec": 45.0, "fine": 15.0}
-    assert minutes(["tokens"]) == {"tokens": None}
-    assert set(minutes(total=None).values()) == {None}
-    of_small = minutes(preset=load_preset("small"))
-    assert sum(value for value in of_small.values() if value) == pytest.approx(60)
+    assert minutes(["tokens"]) == {}
+    assert minutes(total=None) == {}
+    assert sum(minutes(preset=load_preset("small")).values()) == pytest.approx(60)
+
+
+@pytest.mark.parametrize("total", [math.nan, math.inf, -math.inf, 0.0, -3.0])
+def test_a_time_that_cannot_be_is_refused_at_the_door(training_corpus, tmp_path, total) -> None:
+    request = TrainingRequest(training_corpus, tmp_path / "m", load_preset("tiny"), minutes=total)
+    with pytest.raises(ConfigurationError, match=r"--minutes .*: not a time; give a number above"):
+        train_model(request)
+    assert not (tmp_path / "m").exists()
 
 
 def test_a_share_of_nothing_is_refused_where_it_would_be_without_end() -> None:
@@ -234,7 +241,7 @@ def test_recordings_shorter_than_every_crop_make_a_model(corpus_folder, tmp_path
     places = ["training.codec", "training.w2v_bert", *(f"training.stages.{s}" for s in STAGES)]
     short = [f"{place}.optimization.steps=2" for place in places]
     preset = load_preset("tiny", [*short, "training.clustering.iterations=1"])
-    steps = train_model(Request(folder, tmp_path / "model", preset, quiet=True))["steps"]
+    steps = train_model(TrainingRequest(folder, tmp_path / "model", preset, quiet=True))["steps"]
     assert all(math.isfinite(steps[name]["loss"]) for name in ("codec", "w2v_bert", *STAGES))
 
 

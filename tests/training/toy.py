@@ -7,14 +7,13 @@ import torch
 from torch import nn
 
 from audiolm.training.optimizer import OptimizationConfig
-from audiolm.training.task import Loss, Validation
+from audiolm.training.tasks.task import Loss, Validation
 
 SECOND_ROUND = (
     "second_round={conformer: {width: 32, layers: 2, heads: 2, feed_forward: 64, kernel: 5}}",
     "second_round.contrastive_layers=1",
     "second_round.contrastive_weight=0.0",
     "second_round.unmasked_weight=1.0",
-    "second_round.external_targets=16",
     "training.second_round.crop_seconds=2.0",
     "training.second_round.optimization={steps: 30, batch_size: 4, warm_up: 5, ema_decay: 0.9}",
     "training.second_clustering={layer: 2, clusters: 16, iterations: 4}",
@@ -33,11 +32,11 @@ def optimization(**changes: Any) -> OptimizationConfig:
 
 @dataclass
 class Line:
-    """Fit y = sum(x); an optional opponent shows whether turns are kept apart."""
+    """Fit y = sum(x); an optional adversary shows whether turns are kept apart."""
 
     optimization: OptimizationConfig = field(default_factory=optimization)
     name: str = "line"
-    opponent: bool = False
+    adversary: bool = False
     poison: int | None = None
     """A step whose batch holds a NaN."""
     losses: list[float] = field(default_factory=list)
@@ -46,8 +45,8 @@ class Line:
         torch.manual_seed(1)
         line = nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Dropout(0.3), nn.Linear(16, 1))
         self.networks = nn.ModuleDict({"line": line})
-        if self.opponent:
-            self.networks["opponent"] = nn.Linear(1, 1)
+        if self.adversary:
+            self.networks["adversary"] = nn.Linear(1, 1)
 
     def batch(self, step: int, rank: int, progress: float = 0.0) -> torch.Tensor:
         generator = torch.Generator().manual_seed(1000 * step + rank)
@@ -58,12 +57,12 @@ class Line:
 
     def loss(self, network: str, batch: torch.Tensor, progress: float) -> Loss:
         guess = self.networks["line"](batch)
-        if network == "opponent":
-            total = self.networks["opponent"](guess.detach()).square().mean()
-            return Loss(total, {"opponent": total.detach()})
+        if network == "adversary":
+            total = self.networks["adversary"](guess.detach()).square().mean()
+            return Loss(total, {"adversary": total.detach()})
         total = (guess[:, 0] - batch.sum(1)).square().mean()
-        if self.opponent:
-            total = total + 0.01 * self.networks["opponent"](guess).mean()
+        if self.adversary:
+            total = total + 0.01 * self.networks["adversary"](guess).mean()
         self.losses.append(total.item())
         return Loss(total)
 

@@ -4,6 +4,7 @@ import json
 import os
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -53,7 +54,7 @@ def train(
 
     from audiolm.pretrained import choose_device, find
     from audiolm.training.preset import load_preset
-    from audiolm.training.recipe import Request, train_model
+    from audiolm.training.recipe import TrainingRequest, train_model
 
     if threads:
         torch.set_num_threads(threads)
@@ -62,7 +63,7 @@ def train(
         settings.append(f"seed={seed}")
     if validation:
         settings.append(f"data.validation={json.dumps(validation)}")
-    request = Request(
+    request = TrainingRequest(
         folder=folder,
         out=out,
         preset=load_preset(preset_name, settings),
@@ -87,4 +88,14 @@ def train(
     if as_json:
         click.echo(json.dumps(summary))
     elif not quiet:
-        click.echo(f"{out}: trained; hear it with: audiolm continue PROMPT -o OUT --model {out}")
+        click.echo(_what_now(out, summary["lacks"]))
+
+
+def _what_now(out: Path, lacks: Sequence[str]) -> str:
+    """What the user can do with what was trained."""
+    if lacks:
+        return (
+            f"{out}: trained; before it can be heard it needs {', '.join(lacks)}, "
+            "which the same command without --only makes"
+        )
+    return f"{out}: trained; hear it with: audiolm continue PROMPT -o OUT --model {out}"

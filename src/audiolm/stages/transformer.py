@@ -49,8 +49,8 @@ class TransformerConfig(Configuration):
     def _consistent(self) -> Self:
         if self.width % self.heads:
             raise ConfigurationError(
-                f"transformer.width: {self.width} cannot be divided among {self.heads} heads; "
-                f"try {self.width // self.heads * self.heads or self.heads}"
+                f"transformer.width: {self.width} cannot be divided among transformer.heads = "
+                f"{self.heads}; try {self.width // self.heads * self.heads or self.heads}"
             )
         if self.max_distance <= self.buckets // 2:
             raise ConfigurationError(

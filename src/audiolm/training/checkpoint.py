@@ -1,10 +1,18 @@
 """The whole state of a training, so that a resumed one equals one that was never interrupted.
 
 A checkpoint holds the networks, their averages, the optimizers, the step, the time used, and every
-random generator's state. Batches need none: each is a function of the step's number.
+random generator's state. Batches need none: each is a function of the step's number. (Where minutes
+set the length, the learning rate follows the clock: such a training goes on as it would have, but
+no two of them are equal to the last digit.)
+
+The checkpoint before the last is kept beside it. Where the last one cannot be read, since a disk
+failed, training goes on from the one before.
 """
 
 import errno
+import os
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,9 +26,12 @@ from audiolm.training import distributed
 from audiolm.training.distributed import World
 from audiolm.training.optimizer import AveragedWeights
 
+CHECKPOINT = "checkpoint.pt"
+PREVIOUS = "checkpoint.previous.pt"
+
 
 @dataclass
-class TrainingState:
+class LoopState:
     """Everything that changes from step to step."""
 
     networks: nn.ModuleDict
@@ -65,8 +76,8 @@ class TrainingState:
             torch.cuda.set_rng_state(state["cuda_generators"][rank])
 
 
-def save_checkpoint(path: Path, state: TrainingState) -> None:
-    """Write a checkpoint whole or not at all: the one before stays until the new one is complete.
+def save_checkpoint(folder: Path, state: LoopState) -> None:
+    """Write a checkpoint whole or not at all; the one before it stays beside it.
 
     Every rank calls this, and the first one writes.
 
@@ -76,10 +87,12 @@ def save_checkpoint(path: Path, state: TrainingState) -> None:
     content = state.state_dict()
     if not state.world.writes:
         return
+    path = folder / CHECKPOINT
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         with replacing(path) as draft:
             torch.save(content, draft)
+            _keep_previous(path)
     except (OSError, RuntimeError) as error:
         # Torch's writer tells of bytes that did not arrive, not why: there was no room for them.
         full = isinstance(error, RuntimeError) or error.errno in (errno.ENOSPC, errno.EDQUOT)
@@ -90,26 +103,72 @@ def save_checkpoint(path: Path, state: TrainingState) -> None:
         ) from error
 
 
-def load_checkpoint(path: Path, state: TrainingState) -> bool:
-    """Restore `state` from `path` if there is a checkpoint; says whether there was one.
+def load_checkpoint(folder: Path, state: LoopState, warn: Callable[[str], None]) -> bool:
+    """Restore `state` from the last checkpoint in a folder; says whether there was one.
+
+    Args:
+        folder: of a step.
+        state: of the same networks.
+        warn: is told where the last checkpoint cannot be read and the one before is taken.
 
     Raises:
-        TrainingError: when the checkpoint cannot be read or belongs to another network.
+        TrainingError: when no checkpoint can be read, or it belongs to another network.
     """
     if state.world.writes:
-        for left_over in path.parent.glob(f".{path.name}.*.part"):  # of a sitting that was killed
-            left_over.unlink()
-    if not path.exists():
+        for left_over in folder.glob(f".{CHECKPOINT}.*.part"):  # of a process that was killed
+            left_over.unlink(missing_ok=True)
+    path, saved = read_checkpoint(folder, warn)
+    if saved is None:
         return False
     try:
         device = next(state.networks.parameters()).device
-        saved = torch.load(path, map_location="cpu", weights_only=True)
         state.load_state_dict(saved)
         state.networks.to(device)
     except Exception as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise TrainingError(
-            f"{path}: not a checkpoint of this training ({reason}); "
-            "give --restart to begin again, or another --out"
-        ) from error
+        raise _unusable(path, error) from error
     return True
+
+
+def read_checkpoint(
+    folder: Path, warn: Callable[[str], None]
+) -> tuple[Path, dict[str, Any] | None]:
+    """The content of the last checkpoint of a folder that can be read, and its path.
+
+    None where there is none. Tensors stay on the disk until they are used.
+
+    Raises:
+        TrainingError: when there are checkpoints and none of them can be read.
+    """
+    last, previous = folder / CHECKPOINT, folder / PREVIOUS
+    there = [path for path in (last, previous) if path.exists()]
+    if not there:
+        return last, None
+    errors: list[Exception] = []
+    for path in there:
+        try:
+            saved = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+            if not isinstance(saved, dict):
+                raise ValueError("it holds something else")
+        except Exception as error:
+            errors.append(error)
+            continue
+        if path != last:
+            warn(f"{last}: cannot be read; going on from the checkpoint before it, {path.name}")
+        return path, saved
+    raise _unusable(there[0], errors[0]) from errors[0]
+
+
+def _keep_previous(path: Path) -> None:
+    """Give the checkpoint that is about to be replaced the name of the previous one."""
+    if not path.exists():
+        return
+    with suppress(OSError), replacing(path.with_name(PREVIOUS)) as draft:
+        os.link(path, draft)  # no copy; where a disk knows no second name, there is no previous one
+
+
+def _unusable(path: Path, error: Exception) -> TrainingError:
+    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    return TrainingError(
+        f"{path}: not a checkpoint of this training ({reason}); "
+        f"give --only {path.parent.name} --restart to begin again, or another --out"
+    )

@@ -1,10 +1,10 @@
 """Several processes as one trainer: rank, gradients averaged, one process that writes.
 
 Started by `torchrun` (which sets RANK, WORLD_SIZE, LOCAL_RANK), never by a launcher of our own.
-Each rank draws its own crops; gradients are averaged after the backward pass and before clipping,
-so N ranks with a batch of b equal one rank with a batch of N * b. Gradients are averaged here, in
-one flat buffer, rather than by `DistributedDataParallel`, because quantizer dropout leaves another
-set of parameters without gradient at every step and on every rank.
+Each rank draws its own share of a batch; gradients are averaged after the backward passes and
+before clipping, so N ranks with b / N crops each equal one rank with a batch of b. Gradients are
+averaged here, in one flat buffer, rather than by `DistributedDataParallel`, because quantizer
+dropout leaves another set of parameters without gradient at every step and on every rank.
 """
 
 import os
@@ -34,23 +34,35 @@ def join(device: torch.device) -> World:
     """Join the group that `torchrun` started, or be a world of one.
 
     Raises:
-        TrainingError: when torchrun's variables are set but the group cannot be formed.
+        TrainingError: when torchrun's variables are set but hold no numbers, or the group cannot
+            be formed.
     """
-    size = int(os.environ.get("WORLD_SIZE", "1"))
+    size = _number("WORLD_SIZE", default=1, least=1)
     if size == 1:
         return World()
     if device.type == "cuda":  # what is called "cuda" is another GPU in each process of a machine
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(_number("LOCAL_RANK", default=0, least=0))
     if not dist.is_initialized():
         backend = "nccl" if device.type == "cuda" else "gloo"
         try:
             dist.init_process_group(backend)
         except (RuntimeError, ValueError) as error:
             raise TrainingError(
-                f"WORLD_SIZE={size}: the processes cannot find each other ({error}); "
-                "start them with torchrun"
+                f"WORLD_SIZE={size}: the processes cannot find each other "
+                f"({' '.join(str(error).split())}); start them with torchrun"
             ) from error
     return World(rank=dist.get_rank(), size=dist.get_world_size())
+
+
+def _number(variable: str, default: int, least: int) -> int:
+    """The value of one of torchrun's variables; `default` where it is not set."""
+    text = os.environ.get(variable, str(default))
+    if not text.strip().isdecimal() or int(text) < least:
+        raise TrainingError(
+            f"{variable}={text}: is not a number from {least} on; unset it, or start several "
+            "processes with torchrun"
+        )
+    return int(text)
 
 
 def average_gradients(network: nn.Module, world: World) -> None:

@@ -4,22 +4,24 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from audiolm.errors import TrainingError
 from audiolm.training import distributed
-from audiolm.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint
+from audiolm.training.checkpoint import CHECKPOINT, LoopState, load_checkpoint, save_checkpoint
 from audiolm.training.distributed import World
-from audiolm.training.logbook import Logbook
 from audiolm.training.optimizer import AveragedWeights, build_optimizer, only
-from audiolm.training.task import Task, Validation, keep_batch
+from audiolm.training.prefetch import Prefetcher
+from audiolm.training.reporting import TrainingLog
+from audiolm.training.tasks.task import Task, Validation, keep_batch
 
 LOG_EVERY = 20
 """Steps between two lines of the log."""
@@ -28,7 +30,7 @@ WARNINGS_FROM = 1 / 3
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Trained:
     """What a training came to."""
 
     averaged: nn.Module
@@ -38,11 +40,28 @@ class Outcome:
     """Of the last validation."""
 
 
-def train(task: Task, folder: Path, device: torch.device, world: World, *, quiet: bool) -> Outcome:
+@dataclass(frozen=True)
+class BackwardPass:
+    """One backward pass of a step: should its gradient not be finite, this tells why."""
+
+    batch: Any
+    norms: dict[str, Tensor]
+    """Of each network's gradient, once this pass was added to it."""
+
+
+def train(task: Task, folder: Path, device: torch.device, world: World, *, quiet: bool) -> Trained:
     """Train `task` to the end of its budget, from its last checkpoint in `folder` if there is one.
 
+    Args:
+        task: what is trained.
+        folder: where log and checkpoints are kept.
+        device: where it computes.
+        world: the processes that train together.
+        quiet: no progress, no notes; warnings are said in any case.
+
     Raises:
-        TrainingError: a loss that is not finite (its batch is kept beside the log); a full disk.
+        TrainingError: a gradient that is not finite (its batch is kept beside the log), a full
+            disk, a checkpoint that cannot be read.
         KeyboardInterrupt: on Ctrl-C or SIGTERM, after a checkpoint was written.
     """
     config = task.optimization
@@ -52,26 +71,26 @@ def train(task: Task, folder: Path, device: torch.device, world: World, *, quiet
     first, kept = next(iter(networks.items()))
     optimizers = {name: build_optimizer(network, config) for name, network in networks.items()}
     averaged = AveragedWeights(kept, config.ema_decay)
-    state = TrainingState(networks, optimizers, averaged, world=world)
-    checkpoint = folder / "checkpoint.pt"
-
+    state = LoopState(networks, optimizers, averaged, world=world)
     with (
-        Logbook(folder, task.name, quiet=quiet, writes=world.writes) as book,
+        TrainingLog(folder, task.name, quiet=quiet, writes=world.writes) as log,
         _stop_asked() as stop,
+        ExitStack() as stack,
     ):
-        if load_checkpoint(checkpoint, state):
-            book.say(f"resumed at step {state.step}")
+        if load_checkpoint(folder, state, log.warn):
+            log.say(f"resumed at step {state.step}")
         before, begun, saved_at = state.seconds, time.monotonic(), time.monotonic()
 
+        batches = stack.enter_context(_batches(task, state))
         progress = config.progress(state.step, state.seconds)
         while progress < 1:
             # Gradients of every network on this step's batches, one backward pass after the other.
             for optimizer in optimizers.values():
                 optimizer.zero_grad(set_to_none=True)
             metrics: dict[str, Tensor | float] = {}
-            for part in range(config.accumulate):
-                number = state.step * config.accumulate + part
-                batch = task.batch(number, world.rank, progress)
+            passes: list[BackwardPass] = []
+            for _ in range(config.accumulate):
+                batch = batches.take()
                 for name, network in networks.items():
                     with only(network, networks), _autocast(device, config.precision):
                         loss = task.loss(name, batch, progress)
@@ -80,6 +99,7 @@ def train(task: Task, folder: Path, device: torch.device, world: World, *, quiet
                     metrics |= loss.metrics
                     if name == first:
                         metrics["loss"] = loss.total.detach()
+                passes.append(BackwardPass(batch, _gradient_norms(networks)))
 
             # One update of each.
             rate = config.learning_rate_at(state.step, progress)
@@ -87,7 +107,7 @@ def train(task: Task, folder: Path, device: torch.device, world: World, *, quiet
                 distributed.average_gradients(network, world)
                 norm = nn.utils.clip_grad_norm_(network.parameters(), config.clip)
                 if not math.isfinite(float(norm)):
-                    _stop_for_nan(folder, state.step, name, batch, world)
+                    _stop_for_nan(folder, state.step, name, passes, world)
                 metrics[f"gradient norm {name}"] = norm
                 for group in optimizers[name].param_groups:
                     group["lr"] = rate
@@ -100,29 +120,29 @@ def train(task: Task, folder: Path, device: torch.device, world: World, *, quiet
             after = config.progress(state.step, state.seconds)
             if state.step % LOG_EVERY == 0 or after >= 1:
                 plain = _plain({**metrics, "learning rate": rate, "seconds": state.seconds})
-                book.record("train", state.step, plain)
-                book.show(after, state.step, {"loss": plain["loss"], **plain})
+                log.record("train", state.step, plain)
+                log.show(after, state.step, {"loss": plain["loss"], **plain})
             if _crosses(progress, after, config.validations) and after < 1 and world.writes:
-                _validate(task, state, book, device, after)
+                _validate(task, state, log, device, after)
             due = after >= 1 or time.monotonic() - saved_at > config.checkpoint_seconds
             asked = bool(distributed.agree(float(stop.is_set()), world, device))
             if asked or distributed.agree(float(due), world, device):
-                save_checkpoint(checkpoint, state)
+                save_checkpoint(folder, state)
                 saved_at = time.monotonic()
             if asked:
-                book.say(f"stopped at step {state.step}; checkpoint kept in {checkpoint}")
+                log.say(f"stopped at step {state.step}; checkpoint kept in {folder / CHECKPOINT}")
                 raise KeyboardInterrupt
             progress = after
 
-        validation = _validate(task, state, book, device, progress)
+        validation = _validate(task, state, log, device, progress)
         if distributed.agree(float(stop.is_set()), world, device):
             raise KeyboardInterrupt
     distributed.wait(world)
-    return Outcome(state.averaged.network, state.step, state.seconds, validation.metrics)
+    return Trained(state.averaged.network, state.step, state.seconds, validation.metrics)
 
 
 def _validate(
-    task: Task, state: TrainingState, book: Logbook, device: torch.device, progress: float
+    task: Task, state: LoopState, log: TrainingLog, device: torch.device, progress: float
 ) -> Validation:
     """Judge the averaged weights; training's random numbers go on as if nothing had happened."""
     devices = [device] if device.type == "cuda" else []
@@ -133,23 +153,59 @@ def _validate(
     ):
         torch.manual_seed(0)
         validation = task.validate(state.averaged.network)
-    book.record("validation", state.step, validation.metrics)
-    book.hear(state.step, validation.audio)
+    log.record("validation", state.step, validation.metrics)
+    log.keep_audio(state.step, validation.audio)
     summary = ", ".join(f"{name} {value:.4g}" for name, value in validation.metrics.items())
-    book.say(f"step {state.step}: validation {summary}")
+    log.say(f"step {state.step}: validation {summary}")
     if progress >= WARNINGS_FROM:
         for warning in validation.warnings:
-            book.warn(warning)
+            log.warn(warning)
     return validation
 
 
-def _stop_for_nan(folder: Path, step: int, network: str, batch: object, world: World) -> None:
+def _batches(task: Task, state: LoopState) -> Prefetcher[Any]:
+    """This process's batches from the step that the state has reached on."""
+    config = task.optimization
+    first = state.step * config.accumulate
+    left = None if config.steps is None else max(0, config.steps * config.accumulate - first)
+
+    def make(number: int, progress: float) -> Any:
+        return task.batch(number, state.world.rank, progress)
+
+    def expected_progress(number: int) -> float:
+        """When the batch is used: known where steps set the length; a clock is read by now."""
+        return config.progress(number // config.accumulate, state.seconds)
+
+    return Prefetcher(make, expected_progress, first, left)
+
+
+def _gradient_norms(networks: nn.ModuleDict) -> dict[str, Tensor]:
+    """Of each network, the norm of the gradients gathered so far; nobody waits for it."""
+    return {
+        name: nn.utils.get_total_norm([p.grad for p in n.parameters() if p.grad is not None])
+        for name, n in networks.items()
+    }
+
+
+def _stop_for_nan(
+    folder: Path, step: int, network: str, passes: Sequence[BackwardPass], world: World
+) -> None:
+    """Keep the batch after which the gradient was no longer finite, and say where.
+
+    Of several processes only those have such a batch whose own gradient is not finite.
+
+    Raises:
+        TrainingError: always.
+    """
+    culprit = next((p for p in passes if not p.norms[network].isfinite()), None)
     of_rank = "" if world.writes else f"-rank-{world.rank}"
     path = folder / f"batch-of-step-{step}{of_rank}.pt"
-    keep_batch(path, batch)
+    if culprit is not None:
+        keep_batch(path, culprit.batch)
+    kept = f"its batch is kept in {path}" if culprit else "another process keeps its batch"
     raise TrainingError(
-        f"{network}: the gradient of step {step} is not finite; its batch is kept in {path}: look "
-        "at it, or lower optimization.learning_rate and give the same command again"
+        f"{network}: the gradient of step {step} is not finite; {kept}: look at it, or lower "
+        "optimization.learning_rate and give the same command again"
     )
 
 

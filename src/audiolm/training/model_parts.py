@@ -1,12 +1,15 @@
 """The model folder that a training fills part by part, and the model that it may start from."""
 
+import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import device as Device
 
+from audiolm._version import __version__
 from audiolm.codec import Codec
+from audiolm.data.names import printable
 from audiolm.errors import TrainingError
 from audiolm.model_io.folder import load_part, save_part
 from audiolm.model_io.manifest import MANIFEST, read_manifest
@@ -15,6 +18,13 @@ from audiolm.semantic import SemanticTokenizer
 from audiolm.stages import Stage
 from audiolm.training import distributed
 from audiolm.training.distributed import World
+
+if TYPE_CHECKING:
+    from audiolm.training.preset import Preset
+
+
+_SPOKEN = {"semantic": "semantic tokenizer"}
+"""What a part is called where its name alone could be taken for another."""
 
 
 class ModelParts:
@@ -46,23 +56,27 @@ class ModelParts:
         if start is not None:
             read_manifest(start)  # what is no model is told before any work
 
-    def codec(self) -> Codec:
-        """The codec."""
-        part = self.part("codec", "codec")
+    def codec(self, steps: str = "codec") -> Codec:
+        """The codec; see `part`."""
+        part = self.part("codec", steps)
         assert isinstance(part, Codec)
         return part
 
-    def tokenizer(self) -> SemanticTokenizer:
-        """The semantic tokenizer."""
-        part = self.part("semantic", "w2v_bert,clustering")
+    def tokenizer(self, steps: str = "w2v_bert,clustering") -> SemanticTokenizer:
+        """The semantic tokenizer; see `part`."""
+        part = self.part("semantic", steps)
         assert isinstance(part, SemanticTokenizer)
         return part
 
     def part(self, name: str, steps: str) -> Part:
         """A part of the model folder; one that no step has made is that of the model to start from.
 
+        Args:
+            name: as the model folder calls it.
+            steps: of the recipe that would make it, as `--only` takes them.
+
         Raises:
-            TrainingError: when neither model has it; `steps` would make it.
+            TrainingError: when neither model has it.
         """
         there = (self.out / MANIFEST).exists() and name in read_manifest(self.out).parts
         # All go by what rank 0 sees: it may have written the part before another looks.
@@ -70,7 +84,8 @@ class ModelParts:
             start = self.to_start_from(name)
             if start is None:
                 raise TrainingError(
-                    f"{self.out}: there is no {name} in it yet; give --only {steps} first"
+                    f"{self.out}: there is no {_SPOKEN.get(name, name)} in it yet; "
+                    f"give --only {steps} first"
                 )
             self._copy(name, start)
         return load_part(self.out, name)
@@ -143,10 +158,68 @@ class ModelParts:
         self.say(f"{name}: copied from {start}")
 
     def _origin(self) -> dict[str, str]:
-        """The model that this one started from, in this sitting or in one before."""
+        """The model that this one started from, now or when it was begun."""
         if self.start is not None:
-            return {"started_from": read_manifest(self.start).name}
+            return {"started_from": printable(read_manifest(self.start).name)}
         if not (self.out / MANIFEST).exists():
             return {}
         told = read_manifest(self.out).data
         return {key: told[key] for key in ("started_from",) if key in told}
+
+
+def lacking(out: Path) -> list[str]:
+    """The parts that no continuation can do without, and that a model folder does not have yet."""
+    parts = read_manifest(out).parts if (out / MANIFEST).exists() else {}
+    needed = ("codec", "semantic", "stage_semantic", "stage_coarse")  # fine: as in the piano model
+    return [name for name in needed if name not in parts]
+
+
+def about_model(preset: "Preset", folder: Path, recordings: Mapping[str, float]) -> dict[str, Any]:
+    """What model.json says beside the parts.
+
+    Args:
+        preset: the resolved settings.
+        folder: the recordings; only its name is told.
+        recordings: how many they are, in files and hours.
+    """
+    return {
+        "preset": _preset_to_share(preset),
+        "made_by": made_by(),
+        "data": {"folder": printable(folder.resolve().name), "recordings": dict(recordings)},
+    }
+
+
+def _preset_to_share(preset: "Preset") -> dict[str, Any]:
+    """The preset as a model folder tells it: folders by name, not where they lie here."""
+    shared = preset.model_dump(mode="json")
+    if preset.data.validation:
+        shared["data"]["validation"] = printable(Path(preset.data.validation).resolve().name)
+    return shared
+
+
+def made_by() -> str:
+    """The version, and the commit where the package runs from a checkout.
+
+    Where the package differs from that commit the commit is followed by "-dirty", git's word for
+    it, and by what that means.
+    """
+    commit = _git("log", "-1", "--format=%h", "--abbrev=12", "--", ".")
+    if not commit:
+        return f"audiolm {__version__}"
+    changed = _git("status", "--porcelain", "--", ".")
+    return f"audiolm {__version__} {commit}" + ("-dirty (uncommitted changes)" if changed else "")
+
+
+def _git(*words: str) -> str:
+    """What git says of the package's folder; nothing where there is no git or no repository."""
+    try:
+        return subprocess.run(
+            ["git", *words],
+            cwd=Path(__file__).parent.parent,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=5,
+        ).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""

@@ -11,19 +11,24 @@ from pydantic import Field
 from torch import nn
 
 from audiolm.configuration import Configuration
+from audiolm.errors import ConfigurationError
 
 
 class OptimizationConfig(Configuration):
-    """How one thing is trained. Its length is `steps` or `minutes`, whichever is reached first."""
+    """How one thing is trained. Its length is `steps` or `minutes`, whichever is reached first.
+
+    With `steps` alone a training that was interrupted equals one that was not, loss by loss. Where
+    `minutes` set the pace the learning rate follows the clock, and no two trainings are equal.
+    """
 
     steps: int | None = Field(default=None, gt=0)
     """Updates in all; None: as many as fit in `minutes`."""
     minutes: float | None = Field(default=None, gt=0)
     """Wall-clock time in all, over every resumption; None: no limit."""
     batch_size: int = Field(default=16, gt=0)
-    """Crops in one backward pass, on each process."""
+    """Crops in one update: of all processes and all backward passes together."""
     accumulate: int = Field(default=1, gt=0)
-    """Backward passes in one update."""
+    """Backward passes of each process in one update; more of them need less memory at a time."""
     learning_rate: float = Field(default=1e-3, gt=0)
     """Peak learning rate, reached after the warm-up."""
     final_fraction: float = Field(default=0.05, ge=0, le=1)
@@ -45,8 +50,25 @@ class OptimizationConfig(Configuration):
     checkpoint_seconds: float = Field(default=60.0, gt=0)
     """Time between checkpoints."""
 
+    def crops_per_pass(self, processes: int) -> int:
+        """Crops that one of so many processes sees in one backward pass.
+
+        Raises:
+            ConfigurationError: when the batch cannot be divided evenly.
+        """
+        passes = processes * self.accumulate
+        if self.batch_size % passes:
+            near = max(1, round(self.batch_size / passes)) * passes
+            raise ConfigurationError(
+                f"batch_size: {self.batch_size} crops cannot be divided among {processes} "
+                f"process{'es' if processes > 1 else ''} with {self.accumulate} backward "
+                f"pass{'es' if self.accumulate > 1 else ''} each; set it to {near}, or change "
+                "accumulate"
+            )
+        return self.batch_size // passes
+
     def progress(self, step: int, seconds: float) -> float:
-        """Share of the training that is done, 0 to 1, after `step` updates and `seconds`."""
+        """How much of the training is done, 0 to 1, after `step` updates and `seconds`."""
         by_steps = step / self.steps if self.steps else 0.0
         by_clock = seconds / (60 * self.minutes) if self.minutes else 0.0
         return min(1.0, max(by_steps, by_clock))
@@ -93,7 +115,7 @@ class AveragedWeights:
 
 @contextmanager
 def only(network: nn.Module, among: nn.ModuleDict) -> Iterator[None]:
-    """Within this, only `network` gathers gradients: an opponent is judged by, not trained."""
+    """Within this, only `network` gathers gradients: the others are used, not trained."""
     others = [p for other in among.values() if other is not network for p in other.parameters()]
     frozen = [p for p in others if p.requires_grad]
     for parameter in frozen:

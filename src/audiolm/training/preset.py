@@ -1,42 +1,37 @@
 """A preset: every setting of every part and of how each is trained, from one YAML file."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Self
 
-import yaml
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from audiolm.codec import CodecConfig
-from audiolm.configuration import Configuration, override, parse
+from audiolm.configuration import Configuration, nearest, override, parse, read_yaml
 from audiolm.errors import ConfigurationError
 from audiolm.part import Dtype
 from audiolm.semantic.w2v_bert import W2vBertConfig
 from audiolm.stages import AutoregressiveConfig
 from audiolm.training.clustering import ClusteringConfig
-from audiolm.training.codec_task import CodecTraining
+from audiolm.training.derivation import derived, last_clustering
 from audiolm.training.opening import DataConfig
-from audiolm.training.stage_task import StageTraining
+from audiolm.training.recipe import STEPS
+from audiolm.training.tasks.codec import CodecTraining
+from audiolm.training.tasks.stage import StageTraining
+from audiolm.training.tasks.w2v_bert import W2vBertTraining
 from audiolm.training.tokenizing import TokenizingConfig
-from audiolm.training.w2v_bert_task import W2vBertTraining
 
-StepName = Literal[
-    "codec",
-    "w2v_bert",
-    "clustering",
-    "second_round",
-    "second_clustering",
-    "tokens",
-    "semantic",
-    "coarse",
-    "fine",
-    "acoustic_only",
-]
-"""The steps of the recipe."""
 
-STEPS: tuple[StepName, ...] = get_args(StepName)
-"""In the order in which they are taken."""
+def _is_step(name: str) -> str:
+    known = [step.name for step in STEPS]
+    if name not in known:
+        raise ValueError(f"{name} is not a step; {nearest(name, known)}")
+    return name
+
+
+StepName = Annotated[str, AfterValidator(_is_step)]
+"""The name of a step of the recipe."""
 
 
 class StepsConfig(Configuration):
@@ -85,38 +80,34 @@ class Preset(Configuration):
     seed: int = Field(default=0, ge=0)
     """Of everything random in training."""
 
+    @property
+    def last_clustering(self) -> str:
+        """The clustering whose ids the stages read."""
+        return last_clustering(self.recipe)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _derive(cls, data: Any) -> Any:
+        """What follows from another setting is filled in; where it is given it must be equal."""
+        return derived(data) if isinstance(data, Mapping) else data
+
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
-        """The ids that one part makes are those that another reads."""
-        quantizer = self.codec.quantizer
-        last = "second_clustering" if "second_clustering" in self.recipe else "clustering"
-        clusters = getattr(self.training, last).clusters
+        """What one step makes is what another takes."""
+        known = [step.name for step in STEPS if step.key.startswith("stages.")]
+        for place, names in (("", self.stages), ("training.", self.training.stages)):
+            for name in names:
+                if name not in known:
+                    raise ValueError(f"{place}stages.{name}: no such stage; {nearest(name, known)}")
         for name, stage in self.stages.items():
-            layout = stage.layout
-            if layout.kind in ("semantic", "coarse") and layout.clusters != clusters:
+            if stage.layout.kind != name:
                 raise ValueError(
-                    f"stages.{name}.layout.clusters is {layout.clusters}, but "
-                    f"training.{last}.clusters is {clusters}; make them equal"
-                )
-            if layout.kind != "semantic" and layout.codebook_size != quantizer.codebook_size:
-                raise ValueError(
-                    f"stages.{name}.layout.codebook_size is {layout.codebook_size}, but "
-                    f"codec.quantizer.codebook_size is {quantizer.codebook_size}; make them equal"
-                )
-            if layout.kind == "fine" and layout.levels != quantizer.levels:
-                raise ValueError(
-                    f"stages.{name}.layout.levels is {layout.levels}, but "
-                    f"codec.quantizer.levels is {quantizer.levels}; make them equal"
+                    f"stages.{name}.layout.kind: {stage.layout.kind} cannot be there; set it to "
+                    f"{name}"
                 )
         rounds = {"clustering": ("w2v_bert", self.w2v_bert)}
         if self.second_round is not None:
             rounds["second_clustering"] = ("second_round", self.second_round)
-            named, first = self.second_round.external_targets, self.training.clustering.clusters
-            if named != first:
-                raise ValueError(
-                    f"second_round.external_targets is {named}, but training.clustering.clusters "
-                    f"is {first}; make them equal"
-                )
             self._second_round_can_start()
         for step, (network, config) in rounds.items():
             clustering: ClusteringConfig = getattr(self.training, step)
@@ -152,43 +143,6 @@ class Preset(Configuration):
                 )
 
 
-class Drawn(Configuration):
-    """What decides which recordings and which crops are drawn."""
-
-    seed: int
-    """As in `Preset`."""
-    data: DataConfig
-    """Nothing but the share that is held out."""
-
-
-def is_stage(name: StepName) -> bool:
-    """Whether a step trains a stage."""
-    return STEPS.index(name) > STEPS.index("tokens")
-
-
-def step_settings(preset: Preset, name: StepName) -> dict[str, Configuration]:
-    """What may not change between two sittings of one step, by group."""
-    training = preset.training
-    steps: dict[str, tuple[Configuration | None, Configuration | None]] = {
-        "codec": (preset.codec, training.codec),
-        "w2v_bert": (preset.w2v_bert, training.w2v_bert),
-        "clustering": (None, training.clustering),
-        "second_round": (preset.second_round, training.second_round),
-        "second_clustering": (None, training.second_clustering),
-        "tokens": (None, training.tokens),
-    }
-    network, how = steps.get(name, (preset.stages.get(name), training.stages.get(name)))
-    drawn = Drawn(seed=preset.seed, data=DataConfig(validation_share=preset.data.validation_share))
-    chosen = {"network": network, "training": how, "drawn": drawn}
-    return {group: value for group, value in chosen.items() if value is not None}
-
-
-def step_keys(name: StepName) -> dict[str, str]:
-    """Where each group of a step's settings stands in a preset."""
-    place = f"stages.{name}" if is_stage(name) else name
-    return {"network": place, "training": f"training.{place}", "drawn": ""}
-
-
 def preset_names() -> list[str]:
     """The presets in the package."""
     folder = resources.files("audiolm") / "presets"
@@ -208,10 +162,7 @@ def load_preset(name: str, assignments: Sequence[str] = ()) -> Preset:
     else:
         known = ", ".join(preset_names())
         raise ConfigurationError(f"preset {name}: not known; use one of {known}, or a .yaml file")
-    try:
-        data: Any = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigurationError(f"preset {name}: not valid YAML ({error})") from None
+    data = read_yaml(text, f"preset {name}")
     if not isinstance(data, dict):
         raise ConfigurationError(f"preset {name}: holds no settings; copy one of the package's")
     return parse(Preset, override(data, assignments), f"preset {name}")

@@ -3,6 +3,10 @@
 settings.json    what the step was begun with: going on with other settings or inputs is refused
 checkpoint.pt, log.jsonl, shards of tokens: whatever the step keeps to go on from
 done.json        inputs, metrics, time and maker; there when the step is finished
+
+A `done.json` that a power cut or a full disk has left broken counts as none: the step then goes on
+from what else it keeps. Without `settings.json` nobody knows what it was begun with, and that is
+said.
 """
 
 import json
@@ -15,14 +19,14 @@ from pydantic import ValidationError
 
 from audiolm.atomic import replacing
 from audiolm.configuration import Configuration
-from audiolm.errors import ConfigurationError
+from audiolm.errors import ConfigurationError, TrainingError
 
 MAY_CHANGE = tuple(
     f".optimization.{name}"
     for name in ("steps", "minutes", "checkpoint_seconds", "validations", "learning_rate", "clip")
 )
-"""Settings that may change between two sittings: how long, what is kept, and what helps after a
-gradient that was not finite."""
+"""Settings that may change when a step is gone on with: how long, what is kept, and what helps
+after a gradient that was not finite."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,7 @@ class Done:
     """Fingerprints of what it stands on."""
     metrics: dict[str, float]
     seconds: float
-    """Of the last sitting."""
+    """Since it was last begun or gone on with."""
     made_by: str
 
 
@@ -63,11 +67,9 @@ class StepFolder:
 
         Raises:
             ConfigurationError: naming the first key that differs, and may not.
+            TrainingError: when the settings that it was begun with cannot be read.
         """
-        path = self.path / "settings.json"
-        if not path.exists():
-            return
-        begun_with = json.loads(path.read_text("utf-8"))
+        begun_with = self._begun_with()
         for group in settings.keys() & begun_with.keys():
             now = settings[group]
             before = _completed(type(now), begun_with[group])
@@ -77,7 +79,7 @@ class StepFolder:
             if changed is not None:
                 key, was, is_now = changed
                 raise ConfigurationError(
-                    f"{path.parent}: {key} was {was} when this was begun and is now {is_now}; set "
+                    f"{self.path}: {key} was {was} when this was begun and is now {is_now}; set "
                     f"it back, give --only {self.path.name} --restart to begin again, or name "
                     "another --out"
                 )
@@ -87,12 +89,34 @@ class StepFolder:
         done = self.done()
         if done is not None:
             return done.inputs
-        try:
-            content = json.loads((self.path / "settings.json").read_text("utf-8"))
-        except FileNotFoundError:
-            return None
-        inputs: dict[str, str] | None = content.get("inputs")
+        inputs: dict[str, str] | None = self._begun_with().get("inputs")
         return inputs
+
+    def refuse_other_inputs(self, inputs: Mapping[str, str]) -> None:
+        """Make sure that the step, if it was begun, stands on what it was begun on.
+
+        Args:
+            inputs: fingerprints of what it stands on, by name.
+
+        Raises:
+            TrainingError: when one of them is another now.
+        """
+        before, now = self.begun_on(), dict(inputs)
+        if before is None:
+            return
+        again = f"--only {self.path.name} --restart"
+        if "recordings" not in before:  # of a version that did not write them down
+            now.pop("recordings", None)
+        if before.get("recordings") != now.pop("recordings", None):
+            raise TrainingError(
+                f"{self.path}: was begun with other recordings than are there now; put those back, "
+                f"or give {again} to begin again with these"
+            )
+        if {name: value for name, value in before.items() if name != "recordings"} != now:
+            raise TrainingError(
+                f"{self.path}: was made from other parts than are there now; give {again} to make "
+                "it anew"
+            )
 
     def begin(self, settings: Mapping[str, Configuration], inputs: Mapping[str, str]) -> None:
         """Write down settings and inputs; the step is not done until `finish`."""
@@ -104,21 +128,39 @@ class StepFolder:
     def done(self) -> Done | None:
         """What the step came to, if it is finished."""
         try:
-            content = json.loads((self.path / "done.json").read_text("utf-8"))
-        except FileNotFoundError:
+            return Done(**json.loads((self.path / "done.json").read_text("utf-8")))
+        except (FileNotFoundError, NotADirectoryError):
             return None
-        return Done(**content)
+        except (ValueError, TypeError):  # empty, cut off, or not what we wrote: finish it again
+            return None
 
     def finish(self, done: Done) -> None:
         """The step is finished."""
         write_text(self.path / "done.json", json.dumps(asdict(done), indent=1))
+
+    def _begun_with(self) -> dict[str, Any]:
+        """What `begin` wrote down; nothing where the step was not begun."""
+        path = self.path / "settings.json"
+        try:
+            content = json.loads(path.read_text("utf-8"))
+        except (FileNotFoundError, NotADirectoryError):
+            return {}
+        except ValueError:
+            content = None
+        if not isinstance(content, dict):
+            raise TrainingError(
+                f"{path}: is empty or broken; delete it if the settings are those the step was "
+                f"begun with, or give --only {self.path.name} --restart to begin again"
+            )
+        return content
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a small file whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as draft:
-        draft.write_text(text + "\n", encoding="utf-8")
+        # A file's name may hold bytes that are no UTF-8; they are written as they are.
+        draft.write_text(text + "\n", encoding="utf-8", errors="surrogateescape")
 
 
 def _plain(settings: Configuration) -> dict[str, Any]:

@@ -10,20 +10,19 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from audiolm.configuration import Configuration
 from audiolm.data.batches import CropSampler, Draw, token_batch
 from audiolm.data.speed_perturbation import as_recorded
 from audiolm.data.tokens import TokenStore
 from audiolm.shapes import SAMPLE_RATE, SEMANTIC_HOP
 from audiolm.stages import Layout, Stage, StageConfig, Streams, build_stage
 from audiolm.training.optimizer import OptimizationConfig
-from audiolm.training.task import Loss, Validation
+from audiolm.training.tasks.task import Loss, TaskTraining, Validation
 
 MOST_VALIDATION_CROPS = 256
-"""Held-out crops that judge a stage, at most."""
+"""Crops that judge a stage, at most."""
 
 
-class StageTraining(Configuration):
+class StageTraining(TaskTraining):
     """How a stage is trained."""
 
     optimization: OptimizationConfig = OptimizationConfig(batch_size=16)
@@ -52,6 +51,7 @@ class StageTask:
         self.name = name
         self.config = config
         self.optimization = training.optimization
+        self.crops = training.optimization.crops_per_pass(world_size)
         self.train = train
         self.validation = validation
         self.device = device
@@ -70,11 +70,11 @@ class StageTask:
         """
         copies = progress < self.as_recorded_from
         if (rank, copies) not in self._samplers:
-            size, lengths = self.optimization.batch_size, self.train.lengths()
+            lengths = self.train.lengths()
             if not copies:
                 lengths = np.where(as_recorded(self.train.recordings), lengths, 0)
             self._samplers[rank, copies] = CropSampler(
-                lengths, self.steps, size, self.seed, rank, self.world_size
+                lengths, self.steps, self.crops, self.seed, rank, self.world_size
             )
         return self._streams(self.train, self._samplers[rank, copies].draw(step))
 
@@ -85,7 +85,7 @@ class StageTask:
         return Loss(result.loss, bits)
 
     def validate(self, averaged: nn.Module) -> Validation:
-        """Bits per token on held-out crops, beside what the frequencies of ids alone would give."""
+        """Bits per token on crops for validation, beside what the frequencies of ids would give."""
         nats: dict[str, float] = defaultdict(float)
         tokens: dict[str, int] = defaultdict(int)
         for draws in self._validation_draws():
@@ -107,7 +107,7 @@ class StageTask:
         return Validation(metrics, warnings=warnings)
 
     def unigram_bits(self) -> float:
-        """Bits per held-out token, by the frequencies of the training tokens alone.
+        """Bits per token of the validation, by the frequencies of the training tokens alone.
 
         What a model reaches that knows how often each id comes and nothing else.
         """
@@ -152,7 +152,7 @@ class StageTask:
             for start in range(0, max(1, int(lengths[index]) - self.steps // 2), self.steps)
         ]
         stride = max(1, -(-len(draws) // MOST_VALIDATION_CROPS))
-        draws, size = draws[::stride], self.optimization.batch_size
+        draws, size = draws[::stride], self.crops
         return [draws[i : i + size] for i in range(0, len(draws), size)]
 
     def _streams(self, store: TokenStore, draws: Sequence[Draw]) -> Streams:

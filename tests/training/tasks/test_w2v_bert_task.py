@@ -7,7 +7,7 @@ import torch
 from audiolm.audio.augment import Augment, AugmentConfig
 from audiolm.semantic.conformer import ConformerConfig
 from audiolm.semantic.w2v_bert import W2vBertConfig
-from audiolm.training.w2v_bert_task import W2vBertTask, W2vBertTraining
+from audiolm.training.tasks.w2v_bert import W2vBertTask, W2vBertTraining
 from training.resuming import assert_resumed_equals_uninterrupted, optimization
 
 CONFORMER = ConformerConfig(width=16, layers=2, heads=2, feed_forward=32, kernel=3, dropout=0.1)

@@ -9,7 +9,7 @@ from audiolm.errors import ConfigurationError, ModelFolderError
 from audiolm.model_io.folder import load_part, save_part
 from audiolm.semantic.w2v_bert import W2vBert, W2vBertConfig
 from audiolm.stages import AutoregressiveStage
-from audiolm.training.start import start_conformer, start_from
+from audiolm.training.initialisation import start_conformer, start_from
 from tiny import K, noise, tiny_model
 
 

@@ -10,13 +10,20 @@ from audiolm.data.corpus import open_corpus
 from audiolm.data.tokens import TokenStore
 from audiolm.errors import CorpusError, TrainingError
 from audiolm.model_io.manifest import read_manifest
+from audiolm.training.distributed import World
+from audiolm.training.plan import make_context
 from audiolm.training.preset import load_preset
-from audiolm.training.recipe import Request, train_model
-from audiolm.training.workshop import Workshop
+from audiolm.training.recipe import STEPS, TrainingRequest, train_model
+from audiolm.training.steps.step import Context
+from audiolm.training.training_folder import training_folder
 
 
-def workshop(folder: Path, out: Path, *settings: str, quiet: bool = True) -> Workshop:
-    return Workshop(Request(folder, out, load_preset("tiny", settings), quiet=quiet))
+def opened(folder: Path, out: Path, *settings: str) -> Context:
+    """What the steps of a training are given."""
+    preset = load_preset("tiny", settings)
+    request = TrainingRequest(folder, out, preset, quiet=True)
+    with training_folder(out, preset, World()) as place:
+        return make_context(request, STEPS, [], place, World())
 
 
 def test_files_that_cannot_be_read_are_left_out_counted_and_listed(
@@ -28,7 +35,7 @@ def test_files_that_cannot_be_read_are_left_out_counted_and_listed(
     whole = folder / "003.wav"
     broken = bytearray(whole.read_bytes())
     whole.write_bytes(broken[: len(broken) // 2])
-    train, validation = workshop(folder, tmp_path / "model").recordings()
+    train, validation = opened(folder, tmp_path / "model").recordings
     assert len(train) + len(validation) == 4
     said = capsys.readouterr().err
     assert said.startswith(
@@ -56,7 +63,7 @@ def test_files_whose_content_is_broken_are_left_out_as_well(
         return original(path, rate)
 
     monkeypatch.setattr(store, "read", read)
-    train, validation = workshop(corpus_folder(5), tmp_path / "model").recordings()
+    train, validation = opened(corpus_folder(5), tmp_path / "model").recordings
     assert len(train) + len(validation) == 4
     assert "1 files cannot be read" in capsys.readouterr().err
 
@@ -79,7 +86,7 @@ def test_a_whole_header_before_broken_content_is_left_out(
     folder = corpus_folder(6)
     broken_content(folder / "002.flac")
     assert len(open_corpus(folder).recordings) == 6  # by their headers, all can be read
-    train, validation = workshop(folder, tmp_path / "model", f"data.pack={pack}").recordings()
+    train, validation = opened(folder, tmp_path / "model", f"data.pack={pack}").recordings
     assert len(train) + len(validation) == 5
     assert "1 files cannot be read and are left out" in capsys.readouterr().err
     (line,) = (tmp_path / "model" / "training" / "skipped.txt").read_text().splitlines()
@@ -101,7 +108,7 @@ def test_unpacked_a_broken_file_does_not_stop_a_training(corpus_folder, tmp_path
             "recipe=[codec, w2v_bert, clustering, tokens]",
         ],
     )
-    metrics = train_model(Request(folder, tmp_path / "model", preset, quiet=True))["steps"]
+    metrics = train_model(TrainingRequest(folder, tmp_path / "model", preset, quiet=True))["steps"]
     assert metrics["codec"]["steps"] == 2
     assert capsys.readouterr().err.count("files cannot be read") == 1
     tokens = TokenStore(tmp_path / "model" / "training" / "tokens" / "train")
@@ -117,7 +124,7 @@ def test_copies_at_speeds_are_trained_on_and_do_not_judge(corpus_folder, tmp_pat
             "recipe=[codec, w2v_bert, clustering, tokens]",
         ],
     )
-    train_model(Request(corpus_folder(6), tmp_path / "model", preset, quiet=True))
+    train_model(TrainingRequest(corpus_folder(6), tmp_path / "model", preset, quiet=True))
     folder = tmp_path / "model" / "training" / "tokens"
     train, validation = (TokenStore(folder / name) for name in ("train", "validation"))
     copies = [r.id.partition(" at ")[2] for r in train.recordings]
@@ -137,20 +144,20 @@ def test_a_semantic_stage_alone_needs_no_codec(corpus_folder, tmp_path) -> None:
         ],
     )
     model = tmp_path / "model"
-    metrics = train_model(Request(corpus_folder(6), model, preset, quiet=True))["steps"]
+    metrics = train_model(TrainingRequest(corpus_folder(6), model, preset, quiet=True))["steps"]
     assert metrics["semantic"]["steps"] == 2
     assert TokenStore(model / "training" / "tokens" / "train").format.codec_fingerprint == ""
     assert sorted(read_manifest(model).parts) == ["semantic", "stage_semantic"]
 
 
 def test_nothing_is_said_where_all_files_can_be_read(training_corpus, tmp_path, capsys) -> None:
-    workshop(training_corpus, tmp_path / "model").recordings()
+    opened(training_corpus, tmp_path / "model").recordings
     assert capsys.readouterr().err == ""
     assert not (tmp_path / "model" / "training" / "skipped.txt").exists()
 
 
 def test_speakers_are_on_one_side_only(training_corpus, tmp_path) -> None:
-    train, validation = workshop(training_corpus, tmp_path / "model").recordings()
+    train, validation = opened(training_corpus, tmp_path / "model").recordings
     speakers = [{r.speaker for r in side.store.recordings} for side in (train, validation)]
     assert speakers[0] and speakers[1] and not speakers[0] & speakers[1]
 
@@ -159,16 +166,16 @@ def test_a_folder_to_validate_on_takes_the_place_of_a_share(
     training_corpus, corpus_folder, tmp_path
 ) -> None:
     other = corpus_folder(2, name="other")
-    train, validation = workshop(
+    train, validation = opened(
         training_corpus, tmp_path / "model", f"data.validation={other}"
-    ).recordings()
+    ).recordings
     assert (len(train), len(validation)) == (10, 2)
 
 
 @pytest.mark.parametrize("pack", [True, False])
 def test_packed_or_not_training_sees_the_same(training_corpus, tmp_path, pack) -> None:
-    place = workshop(training_corpus, tmp_path / "model", f"data.pack={pack}")
-    train, _ = place.recordings()
+    place = opened(training_corpus, tmp_path / "model", f"data.pack={pack}")
+    train, _ = place.recordings
     assert train.batch(0, 0, 2, 0.5)[0].shape == (2, 8000)
     samples = place.folder / "recordings" / "train" / "samples.int16"
     assert (samples.stat().st_size > 0) == pack
@@ -187,14 +194,16 @@ def test_packed_or_not_training_sees_the_same(training_corpus, tmp_path, pack) -
 )
 def test_no_recordings_are_told_at_once(tmp_path, make, says) -> None:
     make(tmp_path / "empty")
-    request = Request(tmp_path / "empty", tmp_path / "model", load_preset("tiny"), quiet=True)
+    request = TrainingRequest(
+        tmp_path / "empty", tmp_path / "model", load_preset("tiny"), quiet=True
+    )
     with pytest.raises(CorpusError, match=says):
         train_model(request)
 
 
 def test_a_single_recording_leaves_none_to_judge_by(corpus_folder, tmp_path) -> None:
     with pytest.raises(CorpusError, match=r"single speaker or recording.*--validation"):
-        workshop(corpus_folder(1), tmp_path / "model").recordings()
+        opened(corpus_folder(1), tmp_path / "model").recordings
 
 
 def test_a_folder_of_something_else_is_not_written_into(training_corpus, tmp_path) -> None:
@@ -202,7 +211,7 @@ def test_a_folder_of_something_else_is_not_written_into(training_corpus, tmp_pat
     out.mkdir()
     (out / "letter.txt").write_text("Dear Ada")
     with pytest.raises(TrainingError, match=r"letters: is not empty and not a model; name a new"):
-        workshop(training_corpus, out)
+        opened(training_corpus, out)
     assert [path.name for path in out.iterdir()] == ["letter.txt"]
 
 
@@ -210,14 +219,14 @@ def test_a_file_in_place_of_the_model_folder_is_told(training_corpus, tmp_path) 
     out = tmp_path / "model"
     out.write_text("")
     with pytest.raises(TrainingError, match=r"model: cannot be written \(Not a directory\)"):
-        workshop(training_corpus, out)
+        opened(training_corpus, out)
 
 
 def test_an_empty_folder_becomes_a_model_folder(training_corpus, tmp_path) -> None:
     (tmp_path / "model").mkdir()
-    place = workshop(training_corpus, tmp_path / "model")
+    place = opened(training_corpus, tmp_path / "model")
     assert (place.folder / "preset.json").exists()
-    workshop(training_corpus, tmp_path / "model")  # and may be gone on with
+    opened(training_corpus, tmp_path / "model")  # and may be gone on with
 
 
 @pytest.mark.parametrize(
@@ -229,7 +238,9 @@ def test_an_empty_folder_becomes_a_model_folder(training_corpus, tmp_path) -> No
     ],
 )
 def test_steps_out_of_order_name_the_step_that_is_missing(training_corpus, tmp_path, only, says):
-    request = Request(training_corpus, tmp_path / "m", load_preset("tiny"), only=[only], quiet=True)
+    request = TrainingRequest(
+        training_corpus, tmp_path / "m", load_preset("tiny"), only=[only], quiet=True
+    )
     with pytest.raises(TrainingError, match=says):
         train_model(request)
 
@@ -239,6 +250,8 @@ def test_a_stage_needs_finished_tokens(trained_model, training_corpus, tmp_path)
 
     model = shutil.copytree(trained_model, tmp_path / "model")
     (model / "training" / "tokens" / "done.json").unlink()
-    request = Request(training_corpus, model, load_preset("tiny"), only=["fine"], restart=True)
+    request = TrainingRequest(
+        training_corpus, model, load_preset("tiny"), only=["fine"], restart=True
+    )
     with pytest.raises(TrainingError, match=r"tokens: not finished; give --only tokens first"):
         train_model(request)

@@ -1,4 +1,4 @@
-"""Training the codec: the opponents' turn, what is counted, and resuming with all of it."""
+"""Training the codec: the discriminators' turn, what is counted, and resuming with all of it."""
 
 import math
 from collections import Counter
@@ -12,7 +12,7 @@ from audiolm.codec.causal import PitchTrack
 from audiolm.codec.discriminators import DiscriminatorConfig
 from audiolm.codec.harmonic import octaves
 from audiolm.codec.losses import MelLossConfig
-from audiolm.training.codec_task import (
+from audiolm.training.tasks.codec import (
     CodecTask,
     CodecTraining,
     code_perplexity,
@@ -125,7 +125,7 @@ def test_it_learns_and_is_exported_without_training_state(recordings, tmp_path) 
 
 
 def test_only_the_decoder_learns_where_that_is_asked(recordings, tmp_path) -> None:
-    """With opponents, averaged weights, a checkpoint and a validation: codes stay what they are."""
+    """With discriminators, averaged weights, a checkpoint and a validation: codes stay what they are."""
 
     def build() -> CodecTask:
         return task(recordings, decoder_only=True)
@@ -212,7 +212,7 @@ def voices(monkeypatch):
         pitch[:, 3 * len(centres) // 4 :] = 0
         return pitch
 
-    monkeypatch.setattr("audiolm.training.codec_task.track_pitch", track)
+    monkeypatch.setattr("audiolm.training.tasks.codec.track_pitch", track)
 
 
 def test_a_harmonic_decoder_learns_pitch_and_voicing(recordings, voices) -> None:

@@ -8,8 +8,16 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from audiolm.configuration import Configuration
 from audiolm.part import Part
 from audiolm.training.optimizer import OptimizationConfig
+
+
+class TaskTraining(Configuration):
+    """How one thing is trained: what all of them have in common."""
+
+    optimization: OptimizationConfig = OptimizationConfig()
+    """The optimizer, and how long."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +62,7 @@ class Task(Protocol):
         """The loss of one of `networks` on a batch, at the same progress."""
 
     def validate(self, averaged: nn.Module) -> Validation:
-        """Judge the averaged weights on held-out recordings."""
+        """Judge the averaged weights on recordings for validation."""
 
     def export(self, averaged: nn.Module) -> Part | None:
         """The part that goes into the model folder; None when later tasks need the network only."""

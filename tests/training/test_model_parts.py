@@ -4,7 +4,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from audiolm.training.about import about_model, made_by
+from audiolm.training.model_parts import about_model, made_by
 from audiolm.training.preset import load_preset
 
 
@@ -21,7 +21,7 @@ def test_folders_are_told_by_name_and_not_where_they_lie(tmp_path) -> None:
 
 def test_made_by_names_the_version_and_no_repository_around_an_installation(monkeypatch) -> None:
     from audiolm._version import __version__
-    from audiolm.training import about as module
+    from audiolm.training import model_parts as module
 
     assert made_by().split()[:2] == ["audiolm", __version__]
     monkeypatch.setenv("PATH", os.devnull)  # no git
@@ -32,7 +32,7 @@ def test_made_by_names_the_version_and_no_repository_around_an_installation(monk
 
 
 def test_made_by_sees_a_change_in_any_room_of_the_package(tmp_path, monkeypatch) -> None:
-    from audiolm.training import about as module
+    from audiolm.training import model_parts as module
 
     def git(*words: str) -> str:
         who = ("-c", "user.name=a", "-c", "user.email=a@b")
@@ -47,5 +47,17 @@ def test_made_by_sees_a_change_in_any_room_of_the_package(tmp_path, monkeypatch)
         (tmp_path / "package" / room / "file.py").write_text(str(number))
         git("add", ".")
         git("commit", "-m", room)
-    monkeypatch.setattr(module, "__file__", str(tmp_path / "package" / "training" / "about.py"))
-    assert made_by().split()[-1] == git("log", "-1", "--format=%h", "--abbrev=12")
+    monkeypatch.setattr(
+        module, "__file__", str(tmp_path / "package" / "training" / "model_parts.py")
+    )
+    commit = git("log", "-1", "--format=%h", "--abbrev=12")
+    assert made_by().split()[2:] == [commit]
+    (tmp_path / "notes.txt").write_text("beside the package")
+    assert made_by().split()[2:] == [commit]
+    for change in ("codec/file.py", "codec/new.py"):  # in a file, and a file more
+        path = tmp_path / "package" / change
+        before = path.read_text() if path.exists() else None
+        path.write_text("changed")
+        assert made_by().endswith(f" {commit}-dirty (uncommitted changes)")
+        path.unlink() if before is None else path.write_text(before)
+    assert made_by().split()[2:] == [commit]

@@ -11,20 +11,19 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from audiolm.audio.augment import Augment, AugmentConfig
-from audiolm.configuration import Configuration
 from audiolm.data.batches import CropSampler, Draw, token_batch
 from audiolm.data.tokens import TokenStore
 from audiolm.semantic.w2v_bert import W2vBert, W2vBertConfig, W2vBertLoss
 from audiolm.shapes import SAMPLE_RATE, SEMANTIC_HOP, Lengths, SemanticIds, Waveform
 from audiolm.training.optimizer import OptimizationConfig
 from audiolm.training.recordings import Recordings
-from audiolm.training.task import Loss, Validation
+from audiolm.training.tasks.task import Loss, TaskTraining, Validation
 
 VALIDATED = 24
-"""Held-out crops that judge the network."""
+"""Crops that judge the network."""
 
 
-class W2vBertTraining(Configuration):
+class W2vBertTraining(TaskTraining):
     """How w2v-BERT is trained: the network hears a perturbed crop, its targets are the clean."""
 
     optimization: OptimizationConfig = OptimizationConfig(batch_size=16)
@@ -59,13 +58,14 @@ class W2vBertTask:
     ) -> None:
         self.name = "w2v_bert" if targets is None else "second_round"
         self.optimization = training.optimization
+        self.crops = training.optimization.crops_per_pass(train.world.size)
         self.training = training
         self.train = train
         self.validation = validation
         self.seed = seed
         self.augment = Augment(training.augment) if training.augment else None
         self.targets = targets[0] if targets else None
-        self.held_out_targets = targets[1] if targets else None
+        self.validation_targets = targets[1] if targets else None
         self.steps = max(1, round(training.crop_seconds * SAMPLE_RATE / SEMANTIC_HOP))
         self._samplers: dict[int, CropSampler] = {}  # by rank; of a second round
         self.network = W2vBert(config)
@@ -76,7 +76,7 @@ class W2vBertTask:
 
         In a second round also their targets (B, S), -1 behind the end of a recording.
         """
-        size, targets = self.optimization.batch_size, {}
+        size, targets = self.crops, {}
         if self.targets is None:
             clean, lengths = self.train.batch(step, rank, size, self.training.crop_seconds)
         else:
@@ -105,16 +105,16 @@ class W2vBertTask:
         return Loss(result.loss, _scalars(result))
 
     def validate(self, averaged: nn.Module) -> Validation:
-        """The losses on clean held-out crops, with masks drawn alike each time."""
+        """The losses on clean crops for validation, with masks drawn alike each time."""
         targets = None
-        if self.held_out_targets is None:
+        if self.validation_targets is None:
             waveform, lengths = self.validation.fixed_batch(self.training.crop_seconds, VALIDATED)
         else:
-            whole = self.held_out_targets.lengths()
+            whole = self.validation_targets.lengths()
             chosen = self.validation.spread(VALIDATED)
             draws = [(i, max(0, int(whole[i]) - self.steps) // 2) for i in chosen]
             waveform, lengths, targets = self._with_targets(
-                self.validation, self.held_out_targets, draws
+                self.validation, self.validation_targets, draws
             )
         result: W2vBertLoss = averaged(waveform, None, lengths, progress=1.0, targets=targets)
         metrics = {name: float(value) for name, value in _scalars(result).items()}
@@ -122,9 +122,13 @@ class W2vBertTask:
         assert isinstance(averaged, W2vBert)
         entries = averaged.config.quantizer.entries
         if targets is None and metrics["perplexity"] < max(1.5, 0.02 * entries):
+            # Clusters follow the recordings: the weight of their even use moves none of them.
+            clusters = averaged.config.quantizer.kind == "clusters"
+            remedy = "lower w2v_bert.quantizer.entries, or train on more recordings"
             warnings.append(
                 f"the quantizer uses few of its {entries} entries (perplexity "
-                f"{metrics['perplexity']:.0f}): raise w2v_bert.diversity_weight"
+                f"{metrics['perplexity']:.0f}): "
+                + (remedy if clusters else "raise w2v_bert.diversity_weight")
             )
         return Validation({"loss": float(result.loss)} | metrics, warnings=warnings)
 
@@ -144,7 +148,7 @@ class W2vBertTask:
 
 
 def _scalars(result: W2vBertLoss) -> dict[str, Tensor | float]:
-    """Every figure of the result but the total."""
+    """Every metric of the result but the total."""
     values = {f.name: getattr(result, f.name) for f in fields(result) if f.name != "loss"}
     return {
         name: value.detach() if isinstance(value, Tensor) else value

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from audiolm.stages import AutoregressiveStage, Streams
-from audiolm.training.new_ids import carried_over, shares_of_old_ids
+from audiolm.training.initialisation import old_ids_of_new, transfer_vocabulary
 from tiny import COARSE, K, N, tiny_model, tiny_tokenizer
 
 
@@ -62,7 +62,7 @@ def test_shares_are_counted_step_by_step(tokenizer) -> None:
     recordings = Recordings()
     old = old_ids(tokenizer, recordings)
     new = [(ids + torch.arange(len(ids)) % 3) % 5 for ids in old]
-    shares = shares_of_old_ids(tokenizer, tokens(new, 5), recordings)
+    shares = old_ids_of_new(tokenizer, tokens(new, 5), recordings)
     counted = torch.zeros(5, K)
     for was, now in zip(old, new, strict=True):
         for a, b in zip(now.tolist(), was.tolist(), strict=True):
@@ -74,7 +74,7 @@ def test_shares_are_counted_step_by_step(tokenizer) -> None:
 def test_an_id_never_met_stands_for_all(tokenizer) -> None:
     recordings = Recordings()
     old = old_ids(tokenizer, recordings)
-    shares = shares_of_old_ids(tokenizer, tokens([ids * 0 for ids in old], 2), recordings)
+    shares = old_ids_of_new(tokenizer, tokens([ids * 0 for ids in old], 2), recordings)
     assert torch.equal(shares[0], shares[1])
     assert torch.allclose(shares.sum(1), torch.ones(2))
     assert shares[0].max() < 1
@@ -95,7 +95,7 @@ def test_other_names_for_the_same_ids_change_nothing(kind, layout) -> None:
     names = torch.randperm(K)  # the new name of each old id
     shares = torch.zeros(K, K)
     shares[names, torch.arange(K)] = 1
-    ours.load_state_dict(carried_over(learnt, ours, shares))
+    ours.load_state_dict(transfer_vocabulary(learnt, ours, shares))
     semantic = torch.randint(0, K, (3, 20))
     expected = learnt.log_likelihood(streams(semantic))
     found = ours.log_likelihood(streams(names[semantic]))
@@ -109,7 +109,7 @@ def test_ids_that_were_split_and_more_to_look_at_change_nothing_at_first() -> No
     learnt = stage("coarse", K, look_ahead=1, **aligned)
     ours = stage("coarse", 2 * K, look_ahead=3, **aligned)
     shares = torch.eye(K).repeat(2, 1)  # id and id + K were one
-    ours.load_state_dict(carried_over(learnt, ours, shares))
+    ours.load_state_dict(transfer_vocabulary(learnt, ours, shares))
     semantic = torch.randint(0, K, (3, 20))
     halves = semantic + K * torch.randint(0, 2, semantic.shape)
     expected = learnt.log_likelihood(streams(semantic)).per_token
@@ -122,6 +122,6 @@ def test_less_to_look_at_drops_what_was_furthest_ahead() -> None:
     torch.manual_seed(0)
     aligned = {"conditioning": "aligned", "remove_repeats": False}
     learnt, ours = (stage("coarse", K, look_ahead=n, **aligned) for n in (2, 0))
-    ours.load_state_dict(carried_over(learnt, ours, torch.eye(K)))
+    ours.load_state_dict(transfer_vocabulary(learnt, ours, torch.eye(K)))
     rows = learnt.transformer.aligned.weight
     assert torch.equal(ours.transformer.aligned.weight, rows[: 1 + K])

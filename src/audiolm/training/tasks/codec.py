@@ -1,4 +1,4 @@
-"""Training the codec: reconstruction first, then discriminators who tell it from the recording."""
+"""Training the codec: reconstruction first, then discriminators that tell it from recordings."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -25,14 +25,13 @@ from audiolm.codec.losses import (
     waveform_loss,
 )
 from audiolm.codec.spectral import SpectralCodec
-from audiolm.configuration import Configuration
 from audiolm.shapes import CODEC_HOP, Waveform
 from audiolm.training.optimizer import OptimizationConfig
 from audiolm.training.recordings import Recordings
-from audiolm.training.task import Loss, Validation
+from audiolm.training.tasks.task import Loss, TaskTraining, Validation
 
 
-class CodecTraining(Configuration):
+class CodecTraining(TaskTraining):
     """How the codec is trained (SoundStream's losses; paper, section III-B)."""
 
     optimization: OptimizationConfig = OptimizationConfig(batch_size=32)
@@ -66,7 +65,7 @@ class CodecTraining(Configuration):
     adversarial_from: float = Field(default=0.3, ge=0, le=1)
     """Progress at which the discriminators start, the spectrum being learnt; 1 leaves them out."""
     discriminators: DiscriminatorConfig = DiscriminatorConfig()
-    """The opponents."""
+    """The discriminators."""
     decoder_only: bool = False
     """Leave the encoder and the codebooks as they are (`--from` says whose), so that codes keep
     their meaning."""
@@ -96,6 +95,7 @@ class CodecTask:
         validation: Recordings,
     ) -> None:
         self.optimization = training.optimization
+        self.crops = training.optimization.crops_per_pass(train.world.size)
         self.training = training
         self.train = train
         self.validation = validation
@@ -113,8 +113,7 @@ class CodecTask:
 
     def batch(self, step: int, rank: int, progress: float = 0.0) -> CodecBatch:
         """Crops, and their pitch where the decoder wants to know it."""
-        size = self.optimization.batch_size
-        waveform, _ = self.train.batch(step, rank, size, self.training.crop_seconds)  # (B, T)
+        waveform, _ = self.train.batch(step, rank, self.crops, self.training.crop_seconds)  # (B, T)
         return CodecBatch(waveform, self._pitch(waveform))
 
     def loss(self, network: str, batch: Any, progress: float) -> Loss:
@@ -173,7 +172,7 @@ class CodecTask:
         return Loss(total, {name: value.detach() for name, value in metrics.items()})
 
     def validate(self, averaged: nn.Module) -> Validation:
-        """Reconstruct held-out crops with all levels; count the codes that are used."""
+        """Reconstruct crops for validation with all levels; count the codes that are used."""
         assert isinstance(averaged, Codec)
         waveform, lengths = self.validation.fixed_batch(seconds=3.0, count=32)  # (B, T), (B,)
         codes = averaged.encode(waveform)  # (B, Q, F)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from audiolm.training import logbook
-from audiolm.training.logbook import Logbook, ShareBar
+from audiolm.training.reporting import ProgressBar, TrainingLog
 
 
 class Terminal(io.StringIO):
@@ -47,8 +47,8 @@ def without_tensorboard(monkeypatch) -> None:
 
 def test_figures_are_lines_of_json_and_a_second_sitting_appends(tmp_path) -> None:
     for step in (1, 2):
-        with Logbook(tmp_path, "codec", quiet=True) as book:
-            book.record("train", step, {"loss": 0.1 + 0.2})
+        with TrainingLog(tmp_path, "codec", quiet=True) as log:
+            log.record("train", step, {"loss": 0.1 + 0.2})
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [(line["kind"], line["step"], line["loss"]) for line in lines] == [
         ("train", 1, 0.1 + 0.2),  # every digit
@@ -57,19 +57,19 @@ def test_figures_are_lines_of_json_and_a_second_sitting_appends(tmp_path) -> Non
 
 
 def test_a_line_is_on_disk_as_soon_as_it_is_recorded(tmp_path) -> None:
-    with Logbook(tmp_path, "codec", quiet=True) as book:
-        book.record("train", 1, {"loss": 1.0})
+    with TrainingLog(tmp_path, "codec", quiet=True) as log:
+        log.record("train", 1, {"loss": 1.0})
         assert (tmp_path / "log.jsonl").read_text().count("\n") == 1
 
 
 @pytest.mark.parametrize("left", ['{"kind": "tr', ""])
 def test_what_was_left_of_a_line_is_cut_away(tmp_path, left) -> None:
-    with Logbook(tmp_path, "codec", quiet=True) as book:
-        book.record("train", 1, {"loss": 1.0})
+    with TrainingLog(tmp_path, "codec", quiet=True) as log:
+        log.record("train", 1, {"loss": 1.0})
     with (tmp_path / "log.jsonl").open("a") as file:
         file.write(left)  # by a sitting that was killed
-    with Logbook(tmp_path, "codec", quiet=True) as book:
-        book.record("train", 2, {"loss": 2.0})
+    with TrainingLog(tmp_path, "codec", quiet=True) as log:
+        log.record("train", 2, {"loss": 2.0})
     lines = (tmp_path / "log.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == [1, 2]
 
@@ -80,7 +80,7 @@ def test_an_error_of_tensorboards_thread_is_told_once_by_whoever_meets_it(tmp_pa
     def fail(error: Exception) -> None:
         raise error
 
-    with Logbook(tmp_path, "codec", quiet=True):
+    with TrainingLog(tmp_path, "codec", quiet=True):
         for error in (OSError(28, "No space left on device"), ValueError("a fault of ours")):
             thread = threading.Thread(target=fail, args=(error,))
             thread.start()
@@ -92,12 +92,12 @@ def test_an_error_of_tensorboards_thread_is_told_once_by_whoever_meets_it(tmp_pa
 
 
 def test_messages_stand_on_lines_of_their_own_above_the_bar(tmp_path, terminal) -> None:
-    with Logbook(tmp_path, "codec", quiet=False) as book:
+    with TrainingLog(tmp_path, "codec", quiet=False) as log:
         for step in range(1, 6):
-            book.show(step / 5, step, {"loss": 1 / step})
-            book.say(f"step {step}: validation")
+            log.show(step / 5, step, {"loss": 1 / step})
+            log.say(f"step {step}: validation")
             if step == 3:
-                book.warn("a code is dead")
+                log.warn("a code is dead")
     screen = [line for line in terminal.screen() if line]
     messages = [f"codec: step {step}: validation" for step in range(1, 6)]
     messages.insert(3, "codec: warning: a code is dead")
@@ -107,35 +107,35 @@ def test_messages_stand_on_lines_of_their_own_above_the_bar(tmp_path, terminal) 
 
 
 def test_quiet_leaves_warnings_only(tmp_path, terminal) -> None:
-    with Logbook(tmp_path, "codec", quiet=True) as book:
-        book.show(0.5, 1, {"loss": 1.0})
-        book.say("step 1: validation")
-        book.warn("a code is dead")
+    with TrainingLog(tmp_path, "codec", quiet=True) as log:
+        log.show(0.5, 1, {"loss": 1.0})
+        log.say("step 1: validation")
+        log.warn("a code is dead")
     assert terminal.getvalue() == "codec: warning: a code is dead\n"
 
 
 def test_there_is_no_bar_where_nobody_watches(tmp_path, capsys) -> None:
-    with Logbook(tmp_path, "codec", quiet=False) as book:
-        book.show(0.5, 1, {"loss": 1.0})
-        book.say("step 1: validation")
-    with ShareBar("tokens", quiet=False) as bar:
+    with TrainingLog(tmp_path, "codec", quiet=False) as log:
+        log.show(0.5, 1, {"loss": 1.0})
+        log.say("step 1: validation")
+    with ProgressBar("tokens", quiet=False) as bar:
         bar(0.5)
     assert capsys.readouterr().err == "codec: step 1: validation\n"
 
 
 def test_a_rank_that_does_not_write_leaves_no_trace(tmp_path, terminal) -> None:
-    with Logbook(tmp_path / "log", "codec", quiet=False, writes=False) as book:
-        book.show(0.5, 1, {"loss": 1.0})
-        book.say("step 1")
-        book.warn("a code is dead")
-        book.record("train", 1, {"loss": 1.0})
-        book.hear(1, {"original": torch.zeros(1000)})
+    with TrainingLog(tmp_path / "log", "codec", quiet=False, writes=False) as log:
+        log.show(0.5, 1, {"loss": 1.0})
+        log.say("step 1")
+        log.warn("a code is dead")
+        log.record("train", 1, {"loss": 1.0})
+        log.keep_audio(1, {"original": torch.zeros(1000)})
     assert not (tmp_path / "log").exists()
     assert terminal.getvalue() == ""
 
 
 def test_a_share_is_shown_in_per_cent(terminal) -> None:
-    with ShareBar("tokens", quiet=False) as bar:
+    with ProgressBar("tokens", quiet=False) as bar:
         bar(0.25)
     assert terminal.screen()[0].startswith("tokens  25.0%|")
 
@@ -164,9 +164,9 @@ def test_tensorboard_gets_figures_waveforms_and_their_spectrograms(tmp_path, mon
     board = Board()
     monkeypatch.setattr(logbook, "_open_tensorboard", lambda folder: board)
     tone = 2 * torch.sin(2 * torch.pi * 2000 * torch.arange(16_000) / 16_000)  # too loud
-    with Logbook(tmp_path, "codec", quiet=True) as book:
-        book.record("validation", 7, {"loss": 1.5})
-        book.hear(7, {"original": tone})
+    with TrainingLog(tmp_path, "codec", quiet=True) as log:
+        log.record("validation", 7, {"loss": 1.5})
+        log.keep_audio(7, {"original": tone})
     assert board.scalars == {"validation/loss": (1.5, 7)}
     samples, rate = board.audio["original"]
     assert rate == 16_000 and float(samples.abs().max()) == 1.0

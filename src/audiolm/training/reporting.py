@@ -1,10 +1,16 @@
-"""Where figures go while training: a line of JSON each, TensorBoard, a progress bar."""
+"""What a training says and writes down.
+
+`Reporter` speaks to the user between the steps: what is done, what it came to, what is wrong.
+`TrainingLog` is of one training: a line of JSON for each record, TensorBoard, a progress bar.
+All that is said goes to stderr, and one of several processes speaks for all. What is wrong is told
+even to those who want quiet.
+"""
 
 import json
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -15,9 +21,62 @@ from torch import Tensor
 from tqdm import tqdm
 
 from audiolm.shapes import SAMPLE_RATE
+from audiolm.training.step_folder import write_text
 
 
-class Logbook:
+class Reporter:
+    """Messages to the user.
+
+    Args:
+        quiet: nothing but warnings is wanted.
+        writes: this is the process that speaks; the others say nothing at all.
+    """
+
+    def __init__(self, *, quiet: bool, writes: bool = True) -> None:
+        self.writes = writes
+        self.quiet = quiet or not writes
+
+    def say(self, message: str) -> None:
+        """Tell the user, unless they want quiet."""
+        if not self.quiet:
+            self.warn(message)
+
+    def warn(self, message: str) -> None:
+        """Tell the user in any case."""
+        if self.writes:
+            tqdm.write(message, file=sys.stderr)  # above a bar, where one is shown
+
+    def report(self, name: str, metrics: Mapping[str, float], warnings: Sequence[str] = ()) -> None:
+        """Say what the step `name` came to, and warn of what is not as it should be."""
+        self.say(f"{name}: " + ", ".join(f"{key} {value:.4g}" for key, value in metrics.items()))
+        for warning in warnings:
+            self.warn(f"{name}: warning: {warning}")
+
+    def report_skipped(self, reasons: Sequence[str], path: Path, left_out: str = "") -> None:
+        """Say how many files are left out, and list them in the file `path`.
+
+        Args:
+            reasons: why, each naming its file.
+            path: where to list them.
+            left_out: how many for which reason: `3 files cannot be read, 12 end in .m4a`.
+
+        Raises:
+            OSError: when the list cannot be written.
+        """
+        if reasons and self.writes:
+            write_text(path, "\n".join(reasons))
+            what = left_out or f"{len(reasons)} files cannot be read"
+            self.warn(
+                f"recordings: warning: {what} and are left out, listed in {path}; "
+                f"the first: {reasons[0]}"
+            )
+
+    def bar(self, name: str) -> "ProgressBar":
+        """A progress bar, which is not shown to those who want quiet."""
+        return ProgressBar(name, self.quiet)
+
+
+class TrainingLog:
     """The log of one training: `log.jsonl` always, TensorBoard where it is installed."""
 
     def __init__(self, folder: Path, name: str, *, quiet: bool, writes: bool = True) -> None:
@@ -64,7 +123,7 @@ class Logbook:
         self._bar.set_postfix_str(f"step {step} {text}")
 
     def record(self, kind: str, step: int, metrics: Mapping[str, float]) -> None:
-        """Write down figures of one step; `kind` is `train` or `validation`."""
+        """Write down metrics of one step; `kind` is `train` or `validation`."""
         if not self.writes:
             return
         line = {"kind": kind, "step": step, "time": round(time.time(), 1), **metrics}
@@ -74,7 +133,7 @@ class Logbook:
             for name, value in metrics.items():
                 self._board.add_scalar(f"{kind}/{name}", value, step)
 
-    def hear(self, step: int, audio: Mapping[str, Tensor]) -> None:
+    def keep_audio(self, step: int, audio: Mapping[str, Tensor]) -> None:
         """Keep waveforms (T,) and their spectrograms in TensorBoard."""
         if self._board:
             for name, waveform in audio.items():
@@ -93,8 +152,8 @@ class Logbook:
             tqdm.write(f"{self.name}: warning: {message}", file=sys.stderr)
 
 
-class ShareBar:
-    """A progress bar that is called with the share done."""
+class ProgressBar:
+    """A progress bar that is called with how much is done, 0 to 1."""
 
     def __init__(self, name: str, quiet: bool) -> None:
         self._bar: Any = tqdm(
@@ -108,8 +167,8 @@ class ShareBar:
     def __enter__(self) -> Callable[[float], None]:
         return self._move
 
-    def _move(self, share: float) -> None:
-        self._bar.n = 100 * share
+    def _move(self, progress: float) -> None:
+        self._bar.n = 100 * progress
         self._bar.refresh()
 
     def __exit__(self, *_: object) -> None:

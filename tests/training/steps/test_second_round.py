@@ -20,9 +20,9 @@ from audiolm.semantic.conformer import ConformerConfig
 from audiolm.semantic.w2v_bert import W2vBert, W2vBertConfig
 from audiolm.training.distributed import World
 from audiolm.training.preset import load_preset
-from audiolm.training.recipe import Request, train_model
+from audiolm.training.recipe import TrainingRequest, train_model
 from audiolm.training.recordings import Recordings
-from audiolm.training.w2v_bert_task import W2vBertTask, W2vBertTraining
+from audiolm.training.tasks.w2v_bert import W2vBertTask, W2vBertTraining
 from training.resuming import CPU, KilledError, assert_resumed_equals_uninterrupted, optimization
 from training.toy import SECOND_ROUND
 
@@ -162,7 +162,9 @@ def train(trained_model, training_corpus, tmp_path):
         if not model.exists() and model.parent == tmp_path:
             shutil.copytree(trained_model, model)
         preset = load_preset("tiny", [*SECOND_ROUND, *settings])
-        request = Request(folder, model, preset, **({"only": STEPS, "quiet": True} | changes))
+        request = TrainingRequest(
+            folder, model, preset, **({"only": STEPS, "quiet": True} | changes)
+        )
         return train_model(request)["steps"]
 
     return run
@@ -284,7 +286,7 @@ def test_without_the_first_tokenizer_the_step_that_makes_it_is_named(train, tmp_
 
 @pytest.mark.parametrize("step", STEPS)
 def test_a_preset_without_a_second_round_is_told_so(training_corpus, tmp_path, step) -> None:
-    request = Request(training_corpus, tmp_path / "m", load_preset("tiny"), only=[step])
+    request = TrainingRequest(training_corpus, tmp_path / "m", load_preset("tiny"), only=[step])
     with pytest.raises(ConfigurationError, match="second_round: not in preset tiny; add it, or"):
         train_model(request)
     assert not (tmp_path / "m").exists()

@@ -10,7 +10,7 @@ import torch
 
 from audiolm.stages import LayoutConfig, StageConfig, TransformerConfig
 from audiolm.training import stage_task
-from audiolm.training.stage_task import StageTask, StageTraining
+from audiolm.training.tasks.stage import StageTask, StageTraining
 from training.resuming import CPU, assert_resumed_equals_uninterrupted, optimization, run
 from training.toy import LEVELS, K, N
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from audiolm.training.messages import Messages
+from audiolm.training.reporting import Reporter
 
 
-def everything(messages: Messages, path) -> None:
+def everything(messages: Reporter, path) -> None:
     """Each kind of message once."""
     messages.say("codec: copied")
     messages.warn("it is late")
@@ -22,7 +22,7 @@ WARNED = ["it is late", "tokens: warning: few of them"]
 @pytest.mark.parametrize("quiet", [False, True])
 def test_who_wants_quiet_is_told_what_is_wrong_and_no_more(tmp_path, capsys, quiet) -> None:
     path = tmp_path / "skipped.txt"
-    everything(Messages(quiet=quiet), path)
+    everything(Reporter(quiet=quiet), path)
     captured = capsys.readouterr()
     skipped = (
         "recordings: warning: 2 files cannot be read and are left out, "
@@ -37,12 +37,12 @@ def test_who_wants_quiet_is_told_what_is_wrong_and_no_more(tmp_path, capsys, qui
 
 
 def test_only_the_process_that_writes_speaks(tmp_path, capsys) -> None:
-    everything(Messages(quiet=False, writes=False), tmp_path / "skipped.txt")
+    everything(Reporter(quiet=False, writes=False), tmp_path / "skipped.txt")
     assert capsys.readouterr() == ("", "")
     assert not any(tmp_path.iterdir())
 
 
 def test_where_nothing_is_skipped_nothing_is_said(tmp_path, capsys) -> None:
-    Messages(quiet=False).report_skipped([], tmp_path / "skipped.txt")
+    Reporter(quiet=False).report_skipped([], tmp_path / "skipped.txt")
     assert capsys.readouterr() == ("", "")
     assert not any(tmp_path.iterdir())

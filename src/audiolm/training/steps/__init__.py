@@ -1,0 +1,1 @@
+"""The steps from a folder of recordings to a model, a file for each; `recipe.py` lists them."""

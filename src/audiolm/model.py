@@ -349,6 +349,7 @@ class AudioLM:
             ConfigurationError: the codec does not have so many levels.
             AudioError: while iterating: a chunk is not (T,) finite numbers.
         """
+        levels = None if levels is None else self.check_levels(levels)
         return reconstruct_chunks(self.codec, chunks, levels)
 
     def tokenize(self, audio: Audio) -> Tokens:

@@ -27,7 +27,7 @@ from audiolm.model import AudioLM
 from audiolm.pretrained import load
 from audiolm.semantic.conformer import ConformerConfig
 from audiolm.semantic.w2v_bert import W2vBertConfig
-from audiolm.stages import LayoutConfig, StageConfig, Streams, TransformerConfig
+from audiolm.stages import AutoregressiveConfig, LayoutConfig, Streams, TransformerConfig
 from audiolm.training.distributed import World
 from audiolm.training.loop import train
 from audiolm.training.preset import load_preset
@@ -274,7 +274,7 @@ def w2v_bert_task(recordings, quantizer: str, device=CUDA) -> W2vBertTask:
 
 def stage_task(stores, kind: str, device=CUDA, how=None, **layout) -> StageTask:
     sizes = {"clusters": K, "codebook_size": N, "coarse_levels": 2, "levels": LEVELS}
-    config = StageConfig(
+    config = AutoregressiveConfig(
         layout=LayoutConfig(kind=kind, **(sizes | layout)),
         transformer=TransformerConfig(layers=2, heads=2, width=16, feed_forward=32, dropout=0.2),
         context_seconds=2,

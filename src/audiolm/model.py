@@ -137,7 +137,8 @@ class AudioLM:
         """
         seed = checked_seed(seed)
         generators = {kind: stage_generator(seed, kind, self.device) for kind in self.stages}
-        levels = self.levels if levels is None else self.check_levels(levels)
+        levels = self.check_levels(levels)
+        levels = self.levels if levels is None else levels
         return Pipeline(self.stages, self._sampling(sampling), generators, progress, levels)
 
     def _sampling(self, asked: Mapping[str, Sampling] | None) -> dict[str, Sampling]:
@@ -326,7 +327,7 @@ class AudioLM:
             AudioError: the recording is empty.
             ConfigurationError: the codec does not have so many levels.
         """
-        levels = self.codec.levels if levels is None else self.check_levels(levels)
+        levels = self.check_levels(levels)
         with self._inference():
             waveform = self._waveform(audio)  # (1, T)
             codes = encode_in_chunks(self.codec, waveform, levels)  # (1, levels, F)
@@ -349,7 +350,7 @@ class AudioLM:
             ConfigurationError: the codec does not have so many levels.
             AudioError: while iterating: a chunk is not (T,) finite numbers.
         """
-        return reconstruct_chunks(self.codec, chunks, levels)
+        return reconstruct_chunks(self.codec, chunks, self.check_levels(levels))
 
     def tokenize(self, audio: Audio) -> Tokens:
         """A recording as semantic ids and codes, on the CPU; tensors that one can train on.
@@ -378,9 +379,9 @@ class AudioLM:
         with self._inference():
             return _audios(decode_in_chunks(self.codec, codes.to(self.device)))[0]
 
-    def check_levels(self, levels: object) -> int:
-        """A number of levels; ConfigurationError where the codec does not have so many."""
-        return checked_levels(levels, self.codec.levels)
+    def check_levels(self, levels: object) -> int | None:
+        """A number of levels, or None; ConfigurationError where the codec has not so many."""
+        return None if levels is None else checked_levels(levels, self.codec.levels)
 
     @contextmanager
     def _inference(self) -> Iterator[None]:

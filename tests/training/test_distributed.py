@@ -107,7 +107,7 @@ def _stage_task(folder: Path, world: World):
     from audiolm.data.corpus import Recording
     from audiolm.data.token_writer import TokenWriter
     from audiolm.data.tokens import TokenFormat, TokenStore
-    from audiolm.stages import LayoutConfig, StageConfig, TransformerConfig
+    from audiolm.stages import AutoregressiveConfig, LayoutConfig, TransformerConfig
     from audiolm.training.tasks.stage import StageTask, StageTraining
 
     if world.writes and not (folder / "tokens").exists():
@@ -124,7 +124,7 @@ def _stage_task(folder: Path, world: World):
     store = TokenStore(folder / "tokens")
     layout = LayoutConfig(kind="coarse", clusters=16, codebook_size=32, levels=2, coarse_levels=2)
     transformer = TransformerConfig(layers=1, heads=2, width=16, feed_forward=32, dropout=0.3)
-    config = StageConfig(layout=layout, transformer=transformer, context_seconds=1)
+    config = AutoregressiveConfig(layout=layout, transformer=transformer, context_seconds=1)
     training = StageTraining(optimization=optimization(6), crop_seconds=0.6)
     return StageTask("coarse", config, training, store, store, CPU, world.size, seed=0)
 

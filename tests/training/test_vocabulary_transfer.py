@@ -44,7 +44,7 @@ def old_ids(tokenizer, recordings: Recordings) -> list[torch.Tensor]:
     return [tokenizer.encode(w[None])[0] for w in recordings.waveforms]
 
 
-def stage(kind: str, clusters: int, **layout) -> Stage:
+def stage(kind: str, clusters: int, **layout) -> AutoregressiveStage:
     """The tiny stage, for another K or layout; its weights are of no account."""
     given = tiny_model(kinds=(kind,)).stages[kind].config
     changed = given.layout.model_copy(update={"clusters": clusters, **layout})

@@ -8,7 +8,7 @@ from itertools import groupby
 import pytest
 import torch
 
-from audiolm.stages import LayoutConfig, StageConfig, TransformerConfig
+from audiolm.stages import AutoregressiveConfig, LayoutConfig, TransformerConfig
 from audiolm.training import stage_task
 from audiolm.training.tasks.stage import StageTask, StageTraining
 from training.resuming import CPU, assert_resumed_equals_uninterrupted, optimization, run
@@ -21,7 +21,7 @@ KINDS = ["semantic", "coarse", "fine", "acoustic_only"]
 
 def task(store, validation, kind: str = "coarse", dropout: float = 0.2, **changes) -> StageTask:
     layout = {"clusters": K, "codebook_size": N, "coarse_levels": 2, "levels": LEVELS}
-    config = StageConfig(
+    config = AutoregressiveConfig(
         layout=LayoutConfig(
             kind=kind, **layout, remove_repeats=changes.pop("remove_repeats", True)
         ),

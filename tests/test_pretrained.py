@@ -52,7 +52,7 @@ def test_a_bundled_name_comes_before_a_folder_of_the_same_name(folder, tmp_path,
 
 def test_an_unknown_name_says_what_there_is(tmp_path, monkeypatch, folder):
     monkeypatch.setattr(pretrained, "BUNDLED", tmp_path)
-    for name in ("speach", "/no/such/folder", Path("owner/name")):
+    for name in ("speach", "/no/such/folder", Path("owner/name"), "a" * 300, "a\0b"):
         with pytest.raises(
             ModelFolderError, match=r"there is no such model.*bundled name \(model\)"
         ):

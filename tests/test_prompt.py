@@ -90,6 +90,19 @@ def test_too_short_or_empty_audio_is_refused(lm):
                 mode(empty)
 
 
+def test_too_little_of_a_prompt_names_the_setting(lm):
+    with pytest.raises(ConfigurationError, match=r"prompt_seconds: 0\.3 s is too short.*at least"):
+        lm.continuation(noise(1.0), 0.5, prompt_seconds=0.3)
+
+
+@pytest.mark.filterwarnings("ignore:samples reach")
+def test_samples_in_the_scale_of_int16_are_refused(lm):
+    loud = Audio(noise(1.0).samples / 0.1 * 9830, 16_000)
+    for mode in (lm.continuation, lm.acoustic_generation, lm.reconstruction, lm.tokenize):
+        with pytest.raises(AudioError, match="its samples reach .* divide them by 32768"):
+            mode(loud)
+
+
 def test_what_is_no_audio_is_refused(lm):
     for prompt in ("prompt.wav", noise(1.0).samples, [noise(1.0), "prompt.wav"]):
         with pytest.raises(AudioError, match=r"need an Audio.*audiolm\.read"):

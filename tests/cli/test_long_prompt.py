@@ -57,7 +57,7 @@ def run(model: Path, prompt: Path, out: Path) -> tuple[str, float, float]:
 def test_the_last_seconds_of_an_hour_are_used_and_said_so(model, hour, end, tmp_path) -> None:
     said, seconds, megabytes = run(model, hour, tmp_path / "of-hour.wav")
     assert said == (
-        "audiolm: prompt: 3600.00 s long, of which the last 2 s are used; "
+        "audiolm: warning: prompt: 3600.00 s long, of which the last 2 s are used; "
         "ask for more with prompt_seconds\n"
     )
     nothing, least_seconds, least_megabytes = run(model, end, tmp_path / "of-end.wav")

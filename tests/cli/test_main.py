@@ -3,6 +3,8 @@
 import importlib.util
 import subprocess
 import sys
+import time
+import warnings
 
 import click
 import pytest
@@ -98,6 +100,39 @@ def test_a_traceback_is_shown_when_asked(audiolm, monkeypatch):
     answer = audiolm("info")
     assert answer.code == 1
     assert "Traceback" in answer.err
+
+
+def test_a_warning_of_ours_is_one_line_and_others_are_for_developers(audiolm, monkeypatch):
+    class OurWarning(UserWarning):
+        __module__ = "audiolm.somewhere"
+
+    @click.command("warn")
+    def command() -> None:
+        warnings.warn("a.wav: is\nodd", OurWarning, stacklevel=1)
+        warnings.warn("spam and\neggs", UserWarning, stacklevel=1)
+        warnings.warn("old", DeprecationWarning, stacklevel=1)
+
+    monkeypatch.setattr(cli.Verbs, "get_command", lambda *_: command)
+    answer = audiolm("info")
+    assert (answer.code, answer.err) == (0, "audiolm: warning: a.wav: is odd\n")
+
+
+@pytest.mark.parametrize("option", ["--help", "--version"])
+def test_help_needs_no_torch(option):
+    """These take a tenth of a second; with PyTorch, which takes more than one, they would not."""
+    code = (
+        "import sys; from audiolm.cli.main import main; main([sys.argv[1]]); "
+        "sys.exit(bool({'torch', 'numpy', 'soundfile'} & set(sys.modules)))"
+    )
+    started = time.perf_counter()
+    assert subprocess.run([sys.executable, "-c", code, option], capture_output=True).returncode == 0
+    assert time.perf_counter() - started < 5  # on a machine that is busy with other tests
+
+
+def test_who_reads_stdout_may_leave(model):
+    command = f"{sys.executable} -m audiolm info {model} | true; exit ${{PIPESTATUS[0]}}"
+    answer = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert (answer.returncode, answer.stderr) == (0, "")
 
 
 def test_the_process_exits_with_the_code(tmp_path):

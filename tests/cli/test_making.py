@@ -31,7 +31,9 @@ def test_a_long_prompt_is_cut_and_it_is_said_unless_quiet(audiolm, model, tmp_pa
     arguments += ["--seconds", 0.3, "--prompt-seconds", 1]
     answer = audiolm(*arguments)
     assert answer.code == 0
-    assert answer.err.startswith("audiolm: prompt: 2.00 s long, of which the last 1 s are used")
+    assert answer.err.startswith(
+        "audiolm: warning: prompt: 2.00 s long, of which the last 1 s are used"
+    )
     assert answer.err.count("\n") == 1
     assert len(read(tmp_path / "out.wav").samples) == 1.3 * 16_000
     quiet = audiolm(*arguments, "--quiet")

@@ -125,7 +125,7 @@ def too_large(samples: np.ndarray) -> str | None:
     peak = float(np.abs(samples).max()) if len(samples) else 0.0
     if peak <= LOUDEST:
         return None
-    scale = next((scale for scale in FULL_SCALES if peak <= scale), FULL_SCALES[-1])
+    scale = next((scale for scale in FULL_SCALES if peak <= 2 * scale), FULL_SCALES[-1])
     return (
         f"samples reach {peak:.6g}, where full scale is 1; if they are numbers of "
         f"{scale.bit_length()} bits, divide them by {scale}"

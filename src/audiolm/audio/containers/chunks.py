@@ -35,7 +35,7 @@ class _Form:
     lead: int = 0
     """Bytes of that chunk that come before the sound."""
     align: int = 2
-    """Chunks begin at multiples of this."""
+    """Chunks are padded to multiples of this."""
     counts_header: bool = False
     """Whether a chunk's size counts its name and size, too."""
     others: tuple[bytes, ...] = ()
@@ -56,8 +56,7 @@ class _Form:
 
     def skip(self, file: BinaryIO, size: int) -> None:
         """Go to the chunk after one with `size` bytes."""
-        end = file.tell() + size
-        file.seek(end + -end % self.align)
+        file.seek(size + -size % self.align, os.SEEK_CUR)
 
 
 _W64_DATA = b"data\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a"
@@ -159,7 +158,7 @@ def _bytes_of_sound(file: BinaryIO, size: int) -> int:
     """How many bytes follow, or 0 where they are a tag or padding."""
     rest = max(0, size - file.tell())
     trailer = file.read(_PADDING + 1)
-    is_tag = trailer[:3] == b"TAG" and rest == 128
+    is_tag = trailer[-128:-125] == b"TAG" and not trailer[:-128].strip(b"\0")  # ID3v1
     is_padding = rest <= _PADDING and not trailer.strip(b"\0")
     return 0 if is_tag or is_padding else rest
 

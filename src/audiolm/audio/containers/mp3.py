@@ -74,7 +74,7 @@ def check_frames(path: Path, start: int) -> tuple[Spliced | None, int | None]:
     if stated is not None and frames <= stated + 1:  # some programs count the tag as a frame
         return Spliced(path.open("rb"), size=end), None
     # libsndfile reads no further than the size of the file and the first frame let it guess.
-    enough = 2 * (frames + 1) * (first.size + 1)
+    enough = max(end - sound, 2 * (frames + 1) * (first.size + 1))
     samples = frames * (1152 if first.version == 1 else 576)
     return Spliced(path.open("rb"), skip=sound, size=enough), samples
 

@@ -58,13 +58,8 @@ def opened(path: Path) -> Iterator[tuple[ForwardFile, int]]:
                 f"{path}: is no recording that can be read ({reason}); convert it to WAV or FLAC"
             ) from None
         if sound_bytes is not None and file.subtype in _WIDTHS:
+            # libsndfile reads W64 to the end of the file, padding included.
             there = sound_bytes // (_WIDTHS[file.subtype] * file.channels)
-            if file.format == "AIFF" and file.frames < there:
-                # AIFF states both bytes and samples, and libsndfile believes the samples.
-                raise AudioError(
-                    f"{path}: its header tells of {file.frames} samples, but {there} are there; "
-                    "convert it again"
-                )
             length = min(file.frames, there)
         yield file, file.frames if length is None else length
 

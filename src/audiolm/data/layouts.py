@@ -73,10 +73,12 @@ def find_in_folder(root: Path) -> Finding:
             left_out[f"end in {suffix}"] += 1
         elif suffix == ".json":
             metadata.add(path.relative_to(root).with_suffix(""))
+    # Below an absolute root, so that the folders above a chapter given as root still count.
+    above = root.resolve().parts[-2:]
     found = []
     for id, file in zip(_unique_ids(files), files, strict=True):
-        # Below an absolute root, so that the folders above a chapter given as root still count.
-        speaker = _speaker((root.resolve() / file).parts, file.with_suffix("") in metadata)
+        has_metadata = bool(metadata) and file.with_suffix("") in metadata
+        speaker = _speaker((*above, *file.parts), has_metadata)
         found.append(Found(id, root / file, speaker, _split(file.parts[:-1])))
     folders = len(skipped) - left_out.total()
     return Finding(found, skipped, left_out + Counter({"cannot be read": folders}))

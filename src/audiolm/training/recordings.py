@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Container, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -81,7 +82,7 @@ class Recordings:
         assert isinstance(self.store, WaveformStore | DirectStore)
         return Recordings(self.store.without(indices), self.device, self.world, self.seed)
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over ids, lengths, speeds and samples: others, or changed ones, have another."""
         return fingerprint(self.store)

@@ -99,7 +99,7 @@ def test_too_little_of_a_prompt_names_the_setting(lm):
 def test_samples_in_the_scale_of_int16_are_refused(lm):
     loud = Audio(noise(1.0).samples / 0.1 * 9830, 16_000)
     for mode in (lm.continuation, lm.acoustic_generation, lm.reconstruction, lm.tokenize):
-        with pytest.raises(AudioError, match="its samples reach .* divide them by 32768"):
+        with pytest.raises(AudioError, match=r"its samples reach .* divide them by 32768"):
             mode(loud)
 
 

@@ -270,6 +270,8 @@ def test_more_threads_than_cores(audiolm, model, prompt, tmp_path):
         assert answer.err.startswith("audiolm: warning: threads: 100000 asked for")
         assert answer.err.count("\n") == 1
         assert torch.get_num_threads() == os.cpu_count()
+        audiolm("reconstruct", prompt, "-o", tmp_path / "o.wav", "--model", model)
+        assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(before)
     refused(audiolm("generate", "-o", tmp_path / "o2.wav", "--threads", 0), "--threads")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from audiolm.cli.options import Settings, common_options
+from audiolm.cli.options import THREADS, Settings, common_options, use_threads
 
 if TYPE_CHECKING:
     from audiolm.model import AudioLM
@@ -35,6 +35,8 @@ def command(settings: Settings, name: str | None, repeats: int) -> None:
     """Time MODEL: tokens a second of each stage, codec and tokenizer, and a whole continuation."""
     import torch
 
+    if settings.threads is None:
+        use_threads(THREADS)
     lm = settings.load(name)
     report = {
         "model": lm.name,

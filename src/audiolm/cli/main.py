@@ -72,6 +72,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: those of the process when None.
     """
+    # Before PyTorch is loaded: its threads otherwise wait for each other at full speed, and stand
+    # still for minutes where another program keeps a core busy (docs/LOG.md has the figures).
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a name that is no UTF-8 can be said, too
             stream.reconfigure(errors="backslashreplace")
@@ -86,9 +89,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _failed(f"{error.format_message().rstrip('.')}; see {command} --help", 2)
         except (KeyboardInterrupt, click.Abort):
             return _failed("interrupted", 130)
-        except BrokenPipeError:  # who was to read stdout has gone, as `head` does
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 0
         except AudioLMError as error:
             return _failed(str(error), 2)
         except Exception as error:

@@ -19,9 +19,8 @@ if TYPE_CHECKING:
     from audiolm.stages import Sampling
 
 THREADS = 1
-"""CPU threads unless `--threads` asks for more. The stages' matrix products are small: two threads
-wait for each other more than they help, and where another program keeps a core busy they stand
-still (docs/LOG.md has the figures)."""
+"""CPU threads that make recordings unless `--threads` says otherwise: the stages' matrix products
+are small, and on a shared machine two threads wait for each other (docs/LOG.md has the figures)."""
 
 
 class FewerThreadsWarning(UserWarning):
@@ -71,7 +70,7 @@ class Settings:
     top_k: int | None
     top_p: float | None
     device: str
-    threads: int
+    threads: int | None
     quiet: bool
     as_json: bool
 
@@ -79,7 +78,8 @@ class Settings:
         """The model (that of `--model` when None), on the device, with as many threads as asked."""
         from audiolm.pretrained import load
 
-        use_threads(self.threads)
+        if self.threads is not None:
+            use_threads(self.threads)
         return load(model or self.model, self.device)
 
     def sampling(self, lm: "AudioLM") -> "dict[str, Sampling]":
@@ -176,9 +176,7 @@ def common_options(function: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--threads",
             type=click.IntRange(1),
-            default=THREADS,
-            show_default=True,
-            help="CPU threads to compute with; more pay on a machine that does nothing else.",
+            help=f"CPU threads to compute with; {THREADS} where recordings are made, unless given.",
         ),
         click.option("--quiet", is_flag=True, help="No progress, no warnings, errors only."),
         click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout."),

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from audiolm.cli.options import Settings
+from audiolm.cli.options import THREADS, Settings, use_threads
 from audiolm.errors import AudioError
 
 if TYPE_CHECKING:
@@ -66,6 +66,8 @@ def make_files(
     """
     outputs = []
     with _held_warnings() as say_warnings:
+        if settings.threads is None:
+            use_threads(THREADS)
         lm, make = prepare()
         for seed, path in enumerate(paths, start=settings.seed):
             started = time.perf_counter()

@@ -1,7 +1,7 @@
 """Training, generation and the command line on a pretended GPU; and that it can say no."""
 
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -367,10 +367,12 @@ def test_a_stage_learns_the_same_there(card, stores, tmp_path) -> None:
 def test_a_batch_of_the_card_that_gives_no_number_is_kept(card, recordings, tmp_path) -> None:
     task = codec_task(recordings)
     batch = task.batch
-    task.batch = lambda step, rank, progress: batch(step, rank) * torch.nan
+    task.batch = lambda step, rank, progress: replace(
+        batch(step, rank), waveform=batch(step, rank).waveform * torch.nan
+    )
     with pytest.raises(TrainingError, match="not finite; its batch is kept in"):
         train(task, tmp_path / "run", CUDA, World(), quiet=True)
-    assert torch.load(tmp_path / "run" / "batch-of-step-0.pt").isnan().all()
+    assert torch.load(tmp_path / "run" / "batch-of-step-0.pt")["waveform"].isnan().all()
 
 
 # ---- the model -----------------------------------------------------------------------------------

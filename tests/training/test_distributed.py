@@ -125,7 +125,7 @@ def _stage_task(folder: Path, world: World):
     layout = LayoutConfig(kind="coarse", clusters=16, codebook_size=32, levels=2, coarse_levels=2)
     transformer = TransformerConfig(layers=1, heads=2, width=16, feed_forward=32, dropout=0.3)
     config = AutoregressiveConfig(layout=layout, transformer=transformer, context_seconds=1)
-    training = StageTraining(optimization=optimization(6), crop_seconds=0.6)
+    training = StageTraining(optimization=optimization(6, batch_size=4), crop_seconds=0.6)
     return StageTask("coarse", config, training, store, store, CPU, world.size, seed=0)
 
 

@@ -1,7 +1,7 @@
 """What the training loop asks of a thing that is trained."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -69,6 +69,6 @@ class Task(Protocol):
 
 
 def keep_batch(path: Path, batch: Any) -> None:
-    """Write a batch to disk, for whoever looks into what went wrong."""
+    """Write a batch to disk, for whoever looks into what went wrong: tensors, or a dict of them."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(batch, path)
+    torch.save(vars(batch) if is_dataclass(batch) else batch, path)

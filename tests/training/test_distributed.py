@@ -157,7 +157,7 @@ def _train_followers(world: World, folder: Path, corpus: Path) -> dict:
             quantizer={"levels": 2, "codebook_size": 8},
         ),
         CodecTraining(
-            optimization=optimization(3),
+            optimization=optimization(3, batch_size=4),
             crop_seconds=0.3,
             mel={"windows": (256,)},
             adversarial_from=0.3,
@@ -171,7 +171,7 @@ def _train_followers(world: World, folder: Path, corpus: Path) -> dict:
             contrastive_layers=1,
             quantizer={"kind": "clusters", "entries": 8, "width": 8},
         ),
-        W2vBertTraining(optimization=optimization(3), crop_seconds=1.0),
+        W2vBertTraining(optimization=optimization(3, batch_size=4), crop_seconds=1.0),
         *recordings,
         seed=0,
     )

@@ -18,11 +18,11 @@ from audiolm.codec.soundstream import SoundStreamConfig
 from audiolm.data.corpus import open_corpus, split_validation
 from audiolm.device import choose_device
 from audiolm.errors import TrainingError
-from audiolm.evaluation.dtw import Tokens, pair_distances
+from audiolm.evaluation.metrics.dtw import Segments, pair_distances
 from audiolm.evaluation.options import EvaluationConfig
-from audiolm.evaluation.reconstruction import decoded
 from audiolm.evaluation.run import Evaluation, run
-from audiolm.evaluation.semantic_decoder import train_semantic_decoder
+from audiolm.evaluation.tables.reconstruction import decoded
+from audiolm.evaluation.tables.semantic_decoder import train_semantic_decoder
 from audiolm.model import AudioLM
 from audiolm.pretrained import load
 from audiolm.semantic.conformer import ConformerConfig
@@ -483,7 +483,7 @@ def test_frames_that_are_compared(card) -> None:
     pairs = np.array([[0, 1], [1, 2], [0, 2]])
     starts = np.array([0, 10, 24])
     here, there = (
-        pair_distances(Tokens(frames.to(device), starts, lengths), pairs)
+        pair_distances(Segments(frames.to(device), starts, lengths), pairs)
         for device in ("cpu", "cuda")
     )
     assert there == pytest.approx(here)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from audiolm.evaluation.protocol import PARTS
+from audiolm.evaluation.tables.registry import EXPERIMENTS
 from tiny import noise
 
 ITEMS = "#file onset offset #phone prev-phone next-phone speaker\n"
@@ -106,5 +106,5 @@ def test_sampling_options_reach_the_parts(audiolm, model, data, tmp_path):
 
 def test_the_help_names_every_part(audiolm):
     said = audiolm("evaluate", "--help").out
-    for name in PARTS:
+    for name in EXPERIMENTS:
         assert name in said

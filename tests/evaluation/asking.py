@@ -8,7 +8,7 @@ from audiolm.configuration import parse
 from audiolm.data.corpus import Recording
 from audiolm.evaluation.corpora import Utterance
 from audiolm.evaluation.options import EvaluationConfig
-from audiolm.evaluation.protocol import Request
+from audiolm.evaluation.tables.contract import ExperimentRequest
 
 WORDS = ["now is the time", "for all good men", "to come to the aid", "of the party now"]
 
@@ -22,11 +22,11 @@ def ask(
     seed: int = 0,
     progress: Callable[[float], None] = lambda share: None,
     **sections: dict[str, Any],
-) -> Request:
+) -> ExperimentRequest:
     """A request whose options are the defaults but for what `sections` say."""
     out.mkdir(parents=True, exist_ok=True)
     options = parse(EvaluationConfig, sections, "options")
-    return Request(model, data, out, limit, seed, progress, options)
+    return ExperimentRequest(model, data, out, limit, seed, progress, options)
 
 
 def utterance(

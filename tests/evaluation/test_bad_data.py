@@ -5,8 +5,8 @@ from asking import add_transcripts
 from layouts import abx_items, record, zero_resource
 
 from audiolm.evaluation.options import EvaluationConfig
-from audiolm.evaluation.protocol import PARTS
 from audiolm.evaluation.run import Evaluation, run
+from audiolm.evaluation.tables.registry import EXPERIMENTS
 from tiny import tiny_model
 
 OPTIONS = EvaluationConfig.model_validate(
@@ -51,7 +51,7 @@ def test_a_gold_file_with_a_missing_pair(lm, tmp_path):
 def test_an_empty_folder(lm, tmp_path):
     (tmp_path / "data").mkdir()
     ended = parts(lm, tmp_path / "data", tmp_path / "out")
-    assert set(ended) == set(PARTS)
+    assert set(ended) == set(EXPERIMENTS)
     for name, (state, says) in ended.items():
         assert state in ("skipped", "failed"), name
         assert "\n" not in says and len(says) > 20, name

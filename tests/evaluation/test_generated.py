@@ -5,8 +5,8 @@ import pytest
 from asking import ask
 
 from audiolm.evaluation import generated as module
-from audiolm.evaluation.generated import Generated, levels_made, needed, shared_folder
-from audiolm.evaluation.protocol import Skipped
+from audiolm.evaluation.generated import Generated, levels_made, needed
+from audiolm.evaluation.requirements import Skipped
 from audiolm.model import AudioLM
 from audiolm.model_io.manifest import ModelInfo
 from tiny import COARSE, LEVELS, noise, tiny_model

@@ -8,9 +8,13 @@ import pytest
 from audiolm.errors import AudioLMError, ConfigurationError, CorpusError
 from audiolm.evaluation import protocol
 from audiolm.evaluation import run as running
+from audiolm.evaluation.metrics.statistics import Metric
 from audiolm.evaluation.options import EvaluationConfig
-from audiolm.evaluation.protocol import PARTS, Figure, Part, PartResult, Skipped, Table
+from audiolm.evaluation.report.results import ExperimentResult, Table
+from audiolm.evaluation.requirements import Skipped
 from audiolm.evaluation.run import Evaluation, run
+from audiolm.evaluation.tables.contract import Experiment
+from audiolm.evaluation.tables.registry import EXPERIMENTS
 from tiny import tiny_model
 
 MODEL = tiny_model(kinds=("semantic",))
@@ -37,9 +41,9 @@ class Bench:
         request.progress(0.5)
         plot = request.out / "plot.svg"
         plot.write_text("<svg/>")
-        figure = Figure(12.5, 10.0, 15.0, 40, "%", "of items", 6.7)
-        table = Table("A table", ["name", "value", "n"], [["x", figure, 3], ["y", None, 0.5]])
-        return PartResult({f"{name}.x": figure}, [table], [plot], {"made of": "cheese"})
+        metric = Metric(12.5, 10.0, 15.0, 40, "%", "of items", 6.7)
+        table = Table("A table", ["name", "value", "n"], [["x", metric, 3], ["y", None, 0.5]])
+        return ExperimentResult({f"{name}.x": metric}, [table], [plot], {"made of": "cheese"})
 
 
 @pytest.fixture
@@ -47,10 +51,11 @@ def bench(monkeypatch):
     """Two parts, `abx` and `probes`."""
     bench = Bench()
     table = {
-        name: Part(name, f"m:{name}", 1, name.title(), "Table I") for name in ("abx", "probes")
+        name: Experiment(name, f"m:{name}", 1, name.title(), "Table I")
+        for name in ("abx", "probes")
     }
-    monkeypatch.setattr(running, "PARTS", table)
-    monkeypatch.setattr(Part, "load", lambda part: getattr(bench, part.name))
+    monkeypatch.setattr(running, "EXPERIMENTS", table)
+    monkeypatch.setattr(Experiment, "load", lambda part: getattr(bench, part.name))
     return bench
 
 
@@ -62,12 +67,12 @@ def evaluate(tmp_path, told=None, **about):
 
 
 def test_every_part_is_real():
-    for name, part in PARTS.items():
+    for name, part in EXPERIMENTS.items():
         assert callable(part.load()), name
         assert hasattr(EvaluationConfig(), name)
 
 
-def test_the_report_holds_figures_with_what_they_depend_on(tmp_path, bench):
+def test_the_report_holds_metrics_with_what_they_depend_on(tmp_path, bench):
     report = evaluate(tmp_path, seed=7, limit=5)
     assert json.loads((tmp_path / "out" / "report.json").read_text()) == report
     assert report["model"]["fingerprint"] == MODEL.fingerprint
@@ -123,17 +128,16 @@ def test_what_changes_is_run_again(tmp_path, bench, change):
 def depends(name, tmp_path, **sections):
     options = EvaluationConfig.model_validate(sections)
     asked = Evaluation(MODEL, tmp_path, tmp_path / "out", options=options)
-    part = PARTS[name]
+    part = EXPERIMENTS[name]
     return running._depends(part, asked, running._request(part, asked, lambda *_: None))
 
 
-@pytest.mark.parametrize("name", PARTS)
+@pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_part_depends_on_its_own_section_and_those_it_uses(name, tmp_path):
     """The classifier of voices in `continuation` is trained by the section `speaker`."""
     other = {
         "abx": {"max_size_group": 3},
         "reconstruction": {"longest": 3.0},
-        "voicing": {"longest": 3.0},
         "content": {"samples": 1},
         "speaker": {"epochs": 1.0},
         "probes": {"split": "test"},
@@ -148,7 +152,7 @@ def test_every_part_depends_on_its_own_section_and_those_it_uses(name, tmp_path)
 
 def test_a_part_is_done_again_when_its_inputs_change(tmp_path, bench, monkeypatch):
     found = {"answers": 1}
-    monkeypatch.setattr(Part, "inputs_of", lambda part, request: dict(found))
+    monkeypatch.setattr(Experiment, "inputs_of", lambda part, request: dict(found))
     evaluate(tmp_path, only=["abx"])
     evaluate(tmp_path, only=["abx"])
     assert bench.calls == ["abx"]
@@ -166,8 +170,8 @@ def test_options_of_another_part_change_nothing(tmp_path, bench):
 
 def test_another_model_or_protocol_is_run_again(tmp_path, bench, monkeypatch):
     evaluate(tmp_path, only=["abx"])
-    newer = dataclasses.replace(running.PARTS["abx"], version=2)
-    monkeypatch.setitem(running.PARTS, "abx", newer)
+    newer = dataclasses.replace(running.EXPERIMENTS["abx"], version=2)
+    monkeypatch.setitem(running.EXPERIMENTS, "abx", newer)
     evaluate(tmp_path, only=["abx"])
     assert bench.calls == ["abx", "abx"]
     other = Evaluation(tiny_model(seed=1, kinds=()), tmp_path / "data", tmp_path / "out", ["abx"])

@@ -7,15 +7,15 @@ from asking import utterance
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audiolm.evaluation.protocol import Skipped
-from audiolm.evaluation.selection import between, limited, spread
+from audiolm.evaluation.requirements import Skipped
+from audiolm.evaluation.selection import between, limited, spread_over_speakers
 
 POOL = [utterance(f"{s}-{i}", s) for s, n in (("a", 7), ("b", 2), ("c", 5)) for i in range(n)]
 
 
 @given(st.integers(1, 20), st.integers(0, 5))
 def test_speakers_come_in_turn(count, seed):
-    chosen = spread(POOL, count, seed)
+    chosen = spread_over_speakers(POOL, count, seed)
     assert len(chosen) == min(count, 14)
     assert len({u.recording.id for u in chosen}) == len(chosen)
     assert [u.recording.id for u in chosen] == sorted(u.recording.id for u in chosen)
@@ -27,15 +27,25 @@ def test_speakers_come_in_turn(count, seed):
 
 @given(st.integers(1, 13), st.integers(0, 5))
 def test_fewer_are_a_part_of_more(count, seed):
-    fewer, more = ({u.recording.id for u in spread(POOL, n, seed)} for n in (count, count + 1))
+    fewer, more = (
+        {u.recording.id for u in spread_over_speakers(POOL, n, seed)} for n in (count, count + 1)
+    )
     assert fewer < more
 
 
 def test_the_order_of_the_pool_does_not_matter_and_the_seed_does():
-    assert spread(POOL[::-1], 5, 0) == spread(POOL, 5, 0)
-    assert len({tuple(u.recording.id for u in spread(POOL, 5, seed)) for seed in range(9)}) > 1
-    assert {spread(POOL, 1, seed)[0].speaker for seed in range(9)} == {"a", "b", "c"}
-    assert len(spread(POOL, None, 0)) == 14
+    assert spread_over_speakers(POOL[::-1], 5, 0) == spread_over_speakers(POOL, 5, 0)
+    assert (
+        len(
+            {
+                tuple(u.recording.id for u in spread_over_speakers(POOL, 5, seed))
+                for seed in range(9)
+            }
+        )
+        > 1
+    )
+    assert {spread_over_speakers(POOL, 1, seed)[0].speaker for seed in range(9)} == {"a", "b", "c"}
+    assert len(spread_over_speakers(POOL, None, 0)) == 14
 
 
 def test_lengths_are_inclusive():

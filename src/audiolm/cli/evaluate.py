@@ -13,7 +13,8 @@ from audiolm.cli.options import Settings, common_options, levels_option
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from audiolm.evaluation.run import Outcome
+    from audiolm.evaluation.halves import Speakers
+    from audiolm.evaluation.run import ExperimentOutcome
 
 
 @click.command("evaluate")
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     "--out",
     required=True,
     type=click.Path(path_type=Path),
-    help="Folder for report.json, report.html and what the parts make.",
+    help="Folder for report.json, report.html and what is made for them.",
 )
 @click.option(
     "--only",
@@ -37,7 +38,16 @@ if TYPE_CHECKING:
     help="Only these: abx, reconstruction, voicing, content, speaker, probes, continuation, "
     "detection, listening.",
 )
-@click.option("--limit", type=click.IntRange(1), help="At most so many items in each part.")
+@click.option("--limit", type=click.IntRange(1), help="At most so many items in each experiment.")
+@click.option(
+    "--speakers",
+    type=click.Choice(["all", "choose", "report"]),
+    default="all",
+    show_default=True,
+    help="Whose recordings: `choose` is half of the speakers, to choose settings by; `report` is "
+    "the other half, to be measured only for what is published. Who is in which half depends on "
+    "the speaker's name alone.",
+)
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="A setting.")
 @levels_option
 @common_options
@@ -50,58 +60,63 @@ def command(
     out: Path,
     only: str,
     limit: int | None,
+    speakers: "Speakers",
     assignments: tuple[str, ...],
     levels: int | None,
 ) -> None:
     """Measure MODEL as the paper does, and write a report.
 
-    The same command goes on where it was stopped: parts that are finished are not run again.
+    The same command goes on where it was stopped: experiments that are finished are not made again.
     """
     from audiolm.configuration import override, parse
     from audiolm.evaluation.options import EvaluationConfig
-    from audiolm.evaluation.run import Evaluation, chosen_parts, run
+    from audiolm.evaluation.run import Evaluation, chosen_experiments, run
 
-    names = [part.strip() for part in only.split(",") if part.strip()]
-    chosen_parts(names)  # a slip is told before the model is loaded
+    names = [name.strip() for name in only.split(",") if name.strip()]
+    chosen_experiments(names)  # a slip is told before the model is loaded
     options = parse(EvaluationConfig, override({}, assignments), "--set")
     lm = settings.load(name)
     sampling = {kind: s.model_dump() for kind, s in settings.sampling(lm).items()}
     lm.check_levels(levels)
     lm.info = lm.info.model_copy(update={"sampling": sampling, "levels": levels or lm.info.levels})
-    outcomes: list[Outcome] = []
+    outcomes: list[ExperimentOutcome] = []
 
-    def tell(outcome: "Outcome") -> None:
+    def tell(outcome: "ExperimentOutcome") -> None:
         outcomes.append(outcome)
-        if outcome.finished is None and (outcome.state == "failed" or not settings.quiet):
+        if outcome.finished is None and (outcome.state != "skipped" or not settings.quiet):
             _say(outcome)
 
     with _bars(settings.quiet) as progress:
         report = run(
-            Evaluation(lm, data, out, names, limit, settings.seed, options), progress, tell
+            Evaluation(lm, data, out, names, limit, settings.seed, options, speakers),
+            progress,
+            tell,
         )
     settings.tell(report, _lines(out, outcomes))
+    if any(o.state == "broken" for o in outcomes):
+        context.exit(1)
     if any(o.state == "failed" for o in outcomes) or all(o.finished is None for o in outcomes):
         context.exit(2)
 
 
-def _say(outcome: "Outcome") -> None:
+def _say(outcome: "ExperimentOutcome") -> None:
     line = "; ".join(text for text in (outcome.reason, outcome.remedy) if text)
-    click.echo(f"audiolm: {outcome.part.name} {outcome.state}: {line}", err=True)
+    click.echo(f"audiolm: {outcome.experiment.name} {outcome.state}: {line}", err=True)
 
 
 @contextmanager
 def _bars(quiet: bool) -> "Iterator[Callable[[str, float], None]]":
-    """A bar on stderr for each part, where stderr is a terminal."""
+    """A bar on stderr for each experiment, where stderr is a terminal."""
     from tqdm import tqdm
 
     bars: dict[str, tqdm[Any]] = {}
 
-    def show(part: str, share: float) -> None:
-        if part not in bars:
+    def show(name: str, share: float) -> None:
+        if name not in bars:
             for bar in bars.values():
                 bar.close()
-            bars[part] = tqdm(total=100, desc=part, disable=quiet or None, file=sys.stderr)
-        bars[part].update(round(100 * share) - bars[part].n)
+            bars[name] = tqdm(total=100, desc=name, disable=quiet or None, file=sys.stderr)
+        bars[name].update(round(100 * share) - bars[name].n)
 
     try:
         yield show
@@ -110,9 +125,9 @@ def _bars(quiet: bool) -> "Iterator[Callable[[str, float], None]]":
             bar.close()
 
 
-def _lines(out: Path, outcomes: "list[Outcome]") -> list[str]:
-    """The figures for people."""
-    from audiolm.evaluation.report import written
+def _lines(out: Path, outcomes: "list[ExperimentOutcome]") -> list[str]:
+    """The metrics for people."""
+    from audiolm.evaluation.report.page import written
 
     lines = []
     for outcome in outcomes:
@@ -120,8 +135,10 @@ def _lines(out: Path, outcomes: "list[Outcome]") -> list[str]:
             continue
         when = ", by an earlier run" if outcome.state == "kept" else ""
         seconds = f"{outcome.finished.seconds:.0f} s"
-        lines.append(f"{outcome.part.name} ({outcome.part.paper}; took {seconds}{when})")
-        for key, figure in outcome.finished.result.metrics.items():
-            paper = "" if figure.paper is None else f"   paper {figure.paper:g}"
-            lines.append(f"  {key:36} {written(figure)}  n = {figure.count}{paper}")
+        lines.append(
+            f"{outcome.experiment.name} ({outcome.experiment.paper}; took {seconds}{when})"
+        )
+        for key, metric in outcome.finished.result.metrics.items():
+            paper = "" if metric.paper is None else f"   paper {metric.paper:g}"
+            lines.append(f"  {key:36} {written(metric)}  n = {metric.count}{paper}")
     return [*lines, f"{out / 'report.html'}: the report"]

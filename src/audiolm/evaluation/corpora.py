@@ -1,12 +1,12 @@
 """Corpora for measuring, in the layouts that they are published in.
 
-LibriSpeech with its transcripts (`84-121123.trans.txt` beside the recordings of a chapter, or one
-`transcripts.txt` of lines `id TEXT`), item files of ABX, and ZeroResource 2021's pairs of words and
-of sentences. Recordings themselves are found by `audiolm.data.corpus.open_corpus`.
+Recordings are found by `audiolm.data.corpus.open_corpus`; here are also item files of ABX, and
+ZeroResource 2021's pairs of words and of sentences. Transcripts have a file of their own.
 """
 
 import csv
 import io
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,6 +15,9 @@ from pathlib import Path
 from audiolm.audio.files import READ_SUFFIXES
 from audiolm.data.corpus import Recording, open_corpus
 from audiolm.errors import CorpusError
+from audiolm.evaluation.halves import Speakers, of_half
+from audiolm.evaluation.metrics.abx import Item
+from audiolm.evaluation.text_files import read_lines
 
 PUBLISHED_VALUE = "1"
 """In the column `correct` of a gold file: this is a word, a grammatical sentence."""
@@ -25,27 +28,12 @@ class Utterance:
     """A recording and, where it is known, what is said in it."""
 
     recording: Recording
-    text: str | None
+    text: str | None = None
 
     @property
     def speaker(self) -> str:
         """The speaker, or the recording itself where no speaker is known: what to resample."""
         return self.recording.speaker or f"recording {self.recording.id}"
-
-
-@dataclass(frozen=True)
-class Item:
-    """One token of an ABX item file."""
-
-    file: str
-    """Stem of the recording's name."""
-    onset: float
-    """Seconds from the beginning of the recording."""
-    offset: float
-    phone: str
-    context: tuple[str, str]
-    """The phones before and after."""
-    speaker: str
 
 
 @dataclass(frozen=True)
@@ -66,43 +54,30 @@ class ProbePair:
     """Whether the word occurs in LibriSpeech; None for sentences."""
 
 
-def utterances(root: Path, *, validation: bool = True) -> list[Utterance]:
-    """The recordings below `root` with their transcripts, sorted by id.
+def utterances(
+    root: Path, *, validation: bool = True, speakers: Speakers = "all"
+) -> list[Utterance]:
+    """The recordings below `root`, sorted by id, without their transcripts.
 
     Args:
         root: a folder in any layout that `open_corpus` understands.
         validation: leave out what a layout names as training data, unless there is nothing else.
+        speakers: of which half of the speakers. A recording of an unknown speaker counts as one
+            of its own.
 
     Raises:
-        CorpusError: if there are no recordings.
+        CorpusError: if there are no recordings, or none of that half.
     """
     recordings = open_corpus(root).recordings
     if validation:
         recordings = [r for r in recordings if r.split != "train"] or recordings
-    texts = read_transcripts(root)
-    return [Utterance(r, texts.get(r.path.stem)) for r in recordings]
-
-
-def transcript_files(root: Path) -> list[Path]:
-    """The files below `root` that say what is said in its recordings."""
-    return sorted([*root.rglob("*.trans.txt"), *root.rglob("transcripts.txt")])
-
-
-def read_transcripts(root: Path) -> dict[str, str]:
-    """What is said in each recording, by the stem of its name; empty where nothing is known.
-
-    Raises:
-        CorpusError: if a line holds an id and no text, or a file is not text.
-    """
-    texts: dict[str, str] = {}
-    for path in transcript_files(root):
-        for number, line in enumerate(_text(path).splitlines(), start=1):
-            name, _, text = line.strip().partition(" ")
-            if name and not text:
-                raise CorpusError(f"{path}: line {number} has no text after {name}; add it")
-            if name:
-                texts[name] = text.strip()
-    return texts
+    found = of_half([Utterance(r) for r in recordings], lambda u: u.speaker, speakers)
+    if not found:
+        raise CorpusError(
+            f"{root}: none of its speakers is in the half {speakers}; give recordings of more "
+            "speakers, or --speakers all"
+        )
+    return found
 
 
 def read_items(path: Path) -> list[Item]:
@@ -112,7 +87,7 @@ def read_items(path: Path) -> list[Item]:
         CorpusError: if a line is not one, or there is none, or the file is not text.
     """
     items = []
-    for number, line in enumerate(_text(path).splitlines(), start=1):
+    for number, line in enumerate(read_lines(path), start=1):
         if not line.strip() or line.startswith("#"):
             continue
         try:
@@ -123,22 +98,12 @@ def read_items(path: Path) -> list[Item]:
                 f"{path}: line {number} is not 'file onset offset phone prev-phone next-phone "
                 f"speaker'; use an item file as Libri-Light publishes them"
             ) from None
-        if not 0 <= item.onset < item.offset:
+        if not 0 <= item.onset < item.offset < math.inf:
             raise CorpusError(f"{path}: line {number} ends before it begins; correct its times")
         items.append(item)
     if not items:
         raise CorpusError(f"{path}: there are no tokens in it; download the item file again")
     return items
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise CorpusError(
-            f"{path}: cannot be read as text in UTF-8 ({error}); save it as that, or download it "
-            "again"
-        ) from None
 
 
 def find_audio(stems: Iterable[str], folders: Sequence[Path], named_by: Path) -> dict[str, Path]:
@@ -230,7 +195,7 @@ def _frequency_band(frequency: float) -> str:
 def _read_gold(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     if not path.exists():
         raise CorpusError(f"{path}: there is no such file; it lies beside the recordings")
-    reader = csv.DictReader(io.StringIO(_text(path), newline=""))
+    reader = csv.DictReader(io.StringIO("\n".join(read_lines(path)), newline=""))
     rows = [{key: value or "" for key, value in row.items() if key} for row in reader]
     header = reader.fieldnames or []
     lacking = [name for name in (*columns, "correct") if name not in header]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from audiolm.audio.files import ClippingWarning, read
 from audiolm.audio.waveform import Audio
-from audiolm.evaluation.protocol import Request, Skipped
+from audiolm.evaluation.requirements import Skipped
 
 if TYPE_CHECKING:
     from audiolm.model import AudioLM
@@ -105,11 +105,6 @@ class Generated:
                 for path, audio in zip(paths, made, strict=True):
                     audio.write(path)
         return [read(path) for path in paths]
-
-
-def shared_folder(request: Request) -> Path:
-    """Where the parts of one report keep what a model has made: beside their own folders."""
-    return request.out.parent / "generated"
 
 
 def levels_made(model: "AudioLM") -> int:

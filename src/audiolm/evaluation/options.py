@@ -1,7 +1,8 @@
-"""What may be chosen about the evaluation: one section per part, published choices as defaults.
+"""What may be chosen about the evaluation: one section per experiment, published choices
+as defaults.
 
-`audiolm evaluate --set content.recogniser=FOLDER` sets one of them. A part's section goes into its
-results, and a part is run again when its section has changed.
+`audiolm evaluate --set content.recogniser=FOLDER` sets one of them. An experiment's section goes
+into its results, and it is made again when its section has changed.
 """
 
 from typing import Literal
@@ -28,7 +29,7 @@ class AbxConfig(Configuration):
     max_x_across: int = Field(default=5, ge=1)
     """Other speakers that X is drawn from at most, for a speaker's A and B."""
     drop_last_frame: bool = True
-    """Leave out the last frame of a token, as published figures do; fastabx by default does not."""
+    """Leave out the last frame of a token, as published metrics do; fastabx by default does not."""
 
 
 class ReconstructionConfig(Configuration):
@@ -48,6 +49,19 @@ class ReconstructionConfig(Configuration):
     """How long a decoder is trained on semantic tokens alone; 0 leaves it out."""
 
 
+class VoicingConfig(Configuration):
+    """Hoarseness of the codec."""
+
+    levels: tuple[int, ...] = (4, 12)
+    """Levels of the codec that are decoded; those that it does not have are left out."""
+    opus: tuple[float, ...] = (8, 12, 16)
+    """Bitrates in kbit/s that the Opus encoder is asked for."""
+    recordings: int = Field(default=60, gt=0)
+    """Recordings that are measured at most, spread over the speakers; `--limit` lowers it."""
+    longest: float = Field(default=10.0, gt=0)
+    """Seconds of a recording that are measured at most."""
+
+
 class ContentConfig(Configuration):
     """Word and character errors (Table II)."""
 
@@ -59,19 +73,6 @@ class ContentConfig(Configuration):
     """Seconds; shorter utterances are left out."""
     longest: float = Field(default=10.0, gt=0)
     """Seconds; longer utterances are left out."""
-
-
-class VoicingConfig(Configuration):
-    """Hoarseness: pitch, periodicity, voicing and PESQ of reconstructions."""
-
-    recordings: int = Field(default=60, gt=0)
-    """How many recordings, spread over the speakers."""
-    longest: float = Field(default=10.0, gt=0)
-    """Seconds from the beginning of each that are compared."""
-    levels: tuple[int, ...] = (4, 12)
-    """Levels of the codec."""
-    opus: tuple[float, ...] = (8, 12, 16)
-    """Bitrates of Opus in kbit/s."""
 
 
 class SpeakerConfig(Configuration):
@@ -118,7 +119,7 @@ class ContinuationConfig(Configuration):
     baseline: bool = True
     """Measure the acoustic-only baseline beside it, where the model has that stage."""
     recogniser: str = "pocketsphinx"
-    """As `content.recogniser`; empty: no figures of words."""
+    """As `content.recogniser`; empty: no metrics of words."""
 
 
 class DetectionConfig(Configuration):
@@ -157,7 +158,7 @@ class EvaluationConfig(Configuration):
     reconstruction: ReconstructionConfig = ReconstructionConfig()
     """Quality of the codec."""
     voicing: VoicingConfig = VoicingConfig()
-    """Hoarseness."""
+    """Hoarseness of the codec."""
     content: ContentConfig = ContentConfig()
     """Word and character errors."""
     speaker: SpeakerConfig = SpeakerConfig()

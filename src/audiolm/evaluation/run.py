@@ -1,14 +1,16 @@
-"""One run of `audiolm evaluate`: the parts one after the other, and the report.
+"""One run of `audiolm evaluate`: the experiments one after the other, and the report.
 
-A part that is finished is written at once and not done again. A part that lacks its data or an
-extra, or whose data cannot be used, is reported with its line, and the other parts still run.
+An experiment that is finished is written at once and not made again. One that lacks its data or an
+extra, or whose data cannot be used, is reported with its line, and the others are still made.
 """
 
 import json
+import os
 import platform
 import time
+import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
@@ -16,21 +18,26 @@ from typing import Any, Literal
 from audiolm._version import __version__
 from audiolm.atomic import replacing
 from audiolm.errors import AudioLMError, ConfigurationError, CorpusError
+from audiolm.evaluation.halves import Speakers
 from audiolm.evaluation.options import EvaluationConfig
-from audiolm.evaluation.protocol import PARTS, Part, Request, Skipped, options_of
-from audiolm.evaluation.report import html_report
-from audiolm.evaluation.stored import Finished, load, result_to_json, save
+from audiolm.evaluation.report.page import html_report
+from audiolm.evaluation.report.results import ExperimentResult, result_to_json
+from audiolm.evaluation.report.stored import Finished, load, save
+from audiolm.evaluation.requirements import Skipped
+from audiolm.evaluation.tables.contract import ExperimentRequest
+from audiolm.evaluation.tables.registry import EXPERIMENTS, Experiment, options_of
 from audiolm.model import AudioLM
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 LIBRARIES = (
     *("torch", "numpy", "scipy", "soundfile", "soxr", "scikit-learn", "matplotlib"),
-    *("visqol-python", "pystoi", "jiwer", "pocketsphinx", "transformers"),
+    *("visqol-python", "pystoi", "pesq", "praat-parselmouth", "jiwer", "pocketsphinx"),
+    "transformers",
 )
 """Whose versions a report states, where they are installed."""
 
-State = Literal["done", "kept", "skipped", "failed"]
+State = Literal["done", "kept", "skipped", "failed", "broken"]
 
 
 @dataclass(frozen=True)
@@ -42,63 +49,65 @@ class Evaluation:
     out: Path
     """The folder of the report; made where it is not there."""
     only: Sequence[str] = ()
-    """Names of parts; all when empty."""
+    """Names of experiments; all when empty."""
     limit: int | None = None
     seed: int = 0
     options: EvaluationConfig = field(default_factory=EvaluationConfig)
+    speakers: Speakers = "all"
+    """Whose recordings are measured."""
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """How a part ended."""
+class ExperimentOutcome:
+    """How an experiment ended."""
 
-    part: Part
+    experiment: Experiment
     state: State
-    """`kept`: it was finished by an earlier run."""
+    """`kept`: it was finished by an earlier run. `broken`: a fault of ours."""
     finished: Finished | None = None
     reason: str = ""
-    """Of a part that was skipped or failed: a line that says what is wrong."""
+    """Of one without a result: a line that says what is wrong."""
     remedy: str = ""
-    """How to get what a skipped part lacks."""
+    """How to get what a skipped one lacks."""
 
 
-def chosen_parts(only: Sequence[str]) -> list[Part]:
-    """The parts of these names, in the order of the table; all when there are none.
+def chosen_experiments(only: Sequence[str]) -> list[Experiment]:
+    """The experiments of these names, in the order of the list; all when there are none.
 
     Raises:
-        ConfigurationError: if there is no such part.
+        ConfigurationError: if there is no such experiment.
     """
-    unknown = [name for name in only if name not in PARTS]
+    unknown = [name for name in only if name not in EXPERIMENTS]
     if unknown:
         raise ConfigurationError(
-            f"--only {unknown[0]}: there is no such part; choose of {', '.join(PARTS)}"
+            f"--only {unknown[0]}: there is no such experiment; choose of {', '.join(EXPERIMENTS)}"
         )
-    return [part for name, part in PARTS.items() if not only or name in only]
+    return [one for name, one in EXPERIMENTS.items() if not only or name in only]
 
 
 def run(
     asked: Evaluation,
     progress: Callable[[str, float], None] = lambda name, share: None,
-    tell: Callable[[Outcome], None] = lambda outcome: None,
+    tell: Callable[[ExperimentOutcome], None] = lambda outcome: None,
 ) -> dict[str, Any]:
-    """Run the parts that are asked for and are not finished yet, and write the report.
+    """Make the experiments that are asked for and are not finished yet, and write the report.
 
-    The report also holds what earlier runs of the same model, data, limit, seed and options have
-    finished in the same folder.
+    The report also holds what earlier runs of the same model, data, limit, seed, speakers and
+    options have finished in the same folder.
 
     Args:
         asked: what is asked.
-        progress: is told the name of a part and which share of it is done, 0 to 1.
-        tell: is told how each part ended.
+        progress: is told the name of an experiment and which share of it is done, 0 to 1.
+        tell: is told how each experiment ended.
 
     Returns:
         The content of `report.json`.
 
     Raises:
         CorpusError: if there is no such data folder, or the report cannot be written there.
-        ConfigurationError: if a part is not known.
+        ConfigurationError: if an experiment is not known.
     """
-    parts = chosen_parts(asked.only)
+    chosen = chosen_experiments(asked.only)
     if not asked.data.is_dir():
         raise CorpusError(f"{asked.data}: there is no such folder; check the path")
     try:
@@ -108,72 +117,112 @@ def run(
             f"{asked.out}: cannot be made ({error.strerror}); choose another folder for the report"
         ) from None
     outcomes = []
-    for part in PARTS.values():
-        request = _request(part, asked, progress)
-        depends = _depends(part, asked, request)
-        earlier = load(asked.out / f"{part.name}.json", depends)
+    for experiment in EXPERIMENTS.values():
+        request = _request(experiment, asked, progress)
+        depends = _depends(experiment, asked, request)
+        earlier = load(asked.out / f"{experiment.name}.json", depends)
         if earlier is not None:
-            outcome = Outcome(part, "kept", earlier)
-        elif part in parts:
-            outcome = _run_part(part, asked.out, request, depends)
+            outcome = ExperimentOutcome(experiment, "kept", earlier)
+        elif experiment in chosen:
+            outcome = _made(experiment, asked.out, request, depends)
         else:
             continue
         outcomes.append(outcome)
-        if part in parts:
+        if experiment in chosen:
             tell(outcome)
         report = _report(asked, outcomes)
         _write(asked.out, report, outcomes)
     return report
 
 
-def _request(part: Part, asked: Evaluation, progress: Callable[[str, float], None]) -> Request:
+def _request(
+    experiment: Experiment, asked: Evaluation, progress: Callable[[str, float], None]
+) -> ExperimentRequest:
     def advance(share: float) -> None:
-        progress(part.name, min(1.0, max(0.0, share)))
+        progress(experiment.name, min(1.0, max(0.0, share)))
 
-    folder = asked.out / part.name
-    return Request(asked.model, asked.data, folder, asked.limit, asked.seed, advance, asked.options)
+    return ExperimentRequest(
+        asked.model,
+        asked.data,
+        asked.out / experiment.name,
+        asked.limit,
+        asked.seed,
+        advance,
+        asked.options,
+        asked.speakers,
+    )
 
 
-def _run_part(part: Part, out: Path, request: Request, depends: dict[str, Any]) -> Outcome:
+def _made(
+    experiment: Experiment, out: Path, request: ExperimentRequest, depends: dict[str, Any]
+) -> ExperimentOutcome:
+    """Make an experiment; whatever goes wrong in it, the next one can be made."""
     request.out.mkdir(exist_ok=True)
     started = time.perf_counter()
     request.progress(0.0)
     try:
-        result = part.load()(request)
+        result = _with_speakers(experiment.load()(request), request)
     except Skipped as skipped:
-        outcome = Outcome(part, "skipped", reason=skipped.reason, remedy=skipped.remedy)
+        outcome = ExperimentOutcome(
+            experiment, "skipped", reason=skipped.reason, remedy=skipped.remedy
+        )
     except AudioLMError as error:
-        outcome = Outcome(part, "failed", reason=str(error))
+        outcome = ExperimentOutcome(experiment, "failed", reason=str(error))
+    except Exception as error:  # a fault of ours, which must not take the other experiments along
+        if os.environ.get("AUDIOLM_TRACEBACK"):
+            traceback.print_exc()
+        what = " ".join(f"{type(error).__name__}: {error}".split())
+        outcome = ExperimentOutcome(
+            experiment,
+            "broken",
+            reason=f"{what}; a fault of ours, AUDIOLM_TRACEBACK=1 shows where",
+        )
     else:
         finished = Finished(result, time.perf_counter() - started)
-        save(out / f"{part.name}.json", finished, depends)
-        outcome = Outcome(part, "done", finished)
+        save(out / f"{experiment.name}.json", finished, depends)
+        outcome = ExperimentOutcome(experiment, "done", finished)
         request.progress(1.0)
     if not any(request.out.iterdir()):
         request.out.rmdir()
     return outcome
 
 
-def _depends(part: Part, asked: Evaluation, request: Request) -> dict[str, Any]:
-    """What the result of a part depends on; a part is done again when any of it changes.
+def _with_speakers(result: ExperimentResult, request: ExperimentRequest) -> ExperimentResult:
+    """The result with what it says of the half of the speakers that was measured."""
+    if request.speakers == "all" or not any(table.by_speaker for table in result.tables):
+        return result
+    says = f"Speakers of the half `{request.speakers}` only."
+    tables = [
+        replace(table, note=f"{says} {table.note}".strip()) if table.by_speaker else table
+        for table in result.tables
+    ]
+    conditions = {"half of the speakers": request.speakers, **result.conditions}
+    return replace(result, tables=tables, conditions=conditions)
+
+
+def _depends(
+    experiment: Experiment, asked: Evaluation, request: ExperimentRequest
+) -> dict[str, Any]:
+    """What a result depends on; an experiment is made again when any of it changes.
 
     Data are known by their folder: what is exchanged inside it is not noticed.
     """
-    inputs = part.inputs_of(request)
+    inputs = experiment.inputs_of(request)
     return {
-        "part": part.name,
-        "protocol": part.version,
+        "experiment": experiment.name,
+        "protocol": experiment.version,
         "model": asked.model.fingerprint,
         "sampling": {kind: s.model_dump(mode="json") for kind, s in asked.model.sampling.items()},
         "levels": asked.model.levels,
         "data": str(asked.data.resolve()),
         "limit": asked.limit,
         "seed": asked.seed,
-        "options": options_of(part, asked.options),
+        "speakers": asked.speakers,
+        "options": options_of(experiment, asked.options),
     } | ({"inputs": inputs} if inputs else {})
 
 
-def _report(asked: Evaluation, outcomes: list[Outcome]) -> dict[str, Any]:
+def _report(asked: Evaluation, outcomes: list[ExperimentOutcome]) -> dict[str, Any]:
     model = asked.model
     return {
         "format_version": FORMAT_VERSION,
@@ -189,20 +238,21 @@ def _report(asked: Evaluation, outcomes: list[Outcome]) -> dict[str, Any]:
         "data": str(asked.data),
         "limit": asked.limit,
         "seed": asked.seed,
+        "speakers": asked.speakers,
         "versions": _versions(),
         "device": str(model.device),
-        "parts": {outcome.part.name: _part_report(outcome, asked) for outcome in outcomes},
+        "experiments": {one.experiment.name: _experiment_report(one, asked) for one in outcomes},
     }
 
 
-def _part_report(outcome: Outcome, asked: Evaluation) -> dict[str, Any]:
-    part = outcome.part
+def _experiment_report(outcome: ExperimentOutcome, asked: Evaluation) -> dict[str, Any]:
+    experiment = outcome.experiment
     about = {
-        "title": part.title,
-        "paper": part.paper,
-        "protocol": part.version,
+        "title": experiment.title,
+        "paper": experiment.paper,
+        "protocol": experiment.version,
         "state": outcome.state,
-        "options": options_of(part, asked.options),
+        "options": options_of(experiment, asked.options),
     }
     if outcome.finished is None:
         return about | {"reason": outcome.reason, "remedy": outcome.remedy}
@@ -220,8 +270,8 @@ def _versions() -> dict[str, str]:
     return versions
 
 
-def _write(out: Path, report: dict[str, Any], outcomes: list[Outcome]) -> None:
-    results = {o.part.name: o.finished.result for o in outcomes if o.finished is not None}
+def _write(out: Path, report: dict[str, Any], outcomes: list[ExperimentOutcome]) -> None:
+    results = {o.experiment.name: o.finished.result for o in outcomes if o.finished is not None}
     with replacing(out / "report.json") as temporary:
         temporary.write_text(json.dumps(report, indent=1, allow_nan=False), encoding="utf-8")
     with replacing(out / "report.html") as temporary:

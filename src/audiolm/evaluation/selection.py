@@ -6,7 +6,7 @@ from itertools import chain, zip_longest
 from typing import TypeVar
 
 from audiolm.evaluation.corpora import Utterance
-from audiolm.evaluation.protocol import Skipped
+from audiolm.evaluation.requirements import Skipped
 
 T = TypeVar("T")
 
@@ -39,7 +39,9 @@ def between(
     return chosen
 
 
-def spread(utterances: Sequence[Utterance], count: int | None, seed: int) -> list[Utterance]:
+def spread_over_speakers(
+    utterances: Sequence[Utterance], count: int | None, seed: int
+) -> list[Utterance]:
     """At most `count` utterances, about as many of each speaker, drawn by the seed; sorted by id.
 
     Fewer are a part of more: what is drawn for a count is drawn for any larger one too.

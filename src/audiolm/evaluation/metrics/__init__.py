@@ -1,0 +1,1 @@
+"""Metrics as pure functions, in the form of mir_eval: definition, convention, validation."""

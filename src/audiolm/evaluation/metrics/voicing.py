@@ -1,99 +1,142 @@
-"""Hoarseness: is the voice of a reconstruction as periodic as that of its recording?
+"""Hoarseness: how well the periodicity and pitch of a voice survive.
 
-A decoder whose magnitudes are right and whose phases are free makes voices that sound hoarse or
-whispered: pitch comes and goes, harmonics drown in noise. Three metrics of tracked pitch tell
-(CARGAN, Morrison et al., ICLR 2022):
+Definitions, after CARGAN (Morrison and others, ICLR 2022, section 4): both recordings are tracked
+every 10 ms. *Periodicity RMSE*: root mean square difference of the periodicity (0 to 1) of all
+frames. *Voicing F1*: of the decision whether a frame is voiced, the recording being right. *Pitch
+error*: root mean square difference in cents, over frames that are voiced in both. Besides:
+*periodicity change*: mean periodicity of what was made less the recording's, over the frames that
+are voiced in the recording; below zero is hoarser. *PESQ*: wide band, of the published package.
 
-* pitch error: root mean square of the difference in cents, over frames voiced in both;
-* periodicity error: root mean square of the difference in periodicity, over all frames;
-* voicing F1: harmonic mean of precision and recall of the frames said to be voiced.
+The tracker is Praat's autocorrelation (Boersma, 1993), not CARGAN's CREPE: values compare among
+themselves. The periodicity of a frame is the strength of its best candidate, voiced or not.
 
-Conventions
------------
-A track is a pair of arrays (n,) on one grid of times: pitch in Hz, 0 where a frame is unvoiced, and
-periodicity from 0 to 1. `track` makes one by Praat's autocorrelation method (Boersma, 1993), as
-praat-parselmouth has it; a codec that was trained with another tracker is not judged by its own.
+Convention: what was made and then the recording, which begin together; compared at 16 kHz over the
+frames that both have. None is returned where a metric has no answer: no frame is voiced.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-STEP_SECONDS = 0.01
-FLOOR, CEILING = 65.0, 500.0
-"""Hz between which pitch is looked for."""
+from audiolm.audio.waveform import Audio
+from audiolm.evaluation.metrics.quality import pesq, validate
+from audiolm.evaluation.requirements import extra
+from audiolm.shapes import SAMPLE_RATE
+
+UNITS = {
+    "periodicity_rmse": "",
+    "periodicity_change": "",
+    "voicing_f1": "%",
+    "pitch_error": "cents",
+    "pesq": "MOS",
+}
+"""Metrics that `evaluate` returns."""
+
+STEP, FLOOR, CEILING = 0.01, 60.0, 500.0
+"""Seconds between frames; Hz between which a pitch is looked for."""
+SILENCE_THRESHOLD, VOICING_THRESHOLD = 0.03, 0.45
+"""Praat's own: a frame is unvoiced below this share of the loudest amplitude, or this strength."""
+TRACKER = (
+    f"Praat's autocorrelation by praat-parselmouth, every {1000 * STEP:g} ms, {FLOOR:g} to "
+    f"{CEILING:g} Hz, silence threshold {SILENCE_THRESHOLD:g}, voicing threshold "
+    f"{VOICING_THRESHOLD:g}, the other settings Praat's own"
+)
+"""What values depend on."""
 
 
 @dataclass(frozen=True)
-class Track:
-    """Pitch and periodicity of one recording."""
+class PitchTrack:
+    """Pitch and periodicity of one recording, frame by frame."""
 
     pitch: np.ndarray
-    """(n,) Hz, 0 where there is no voice."""
+    """(n,) Hz; 0 where a frame is unvoiced."""
     periodicity: np.ndarray
-    """(n,) 0 to 1: the best autocorrelation of any pitch."""
+    """(n,) 0 to 1."""
+
+    @property
+    def voiced(self) -> np.ndarray:
+        """(n,) bool."""
+        voiced: np.ndarray = self.pitch > 0
+        return voiced
 
 
-def track(praat: Any, samples: np.ndarray, sample_rate: int) -> Track:
+def track(audio: Audio) -> PitchTrack:
     """Follow the pitch of a recording.
 
-    Args:
-        praat: the module `parselmouth`.
-        samples: (T,) in [-1, 1], at least 100 ms.
-        sample_rate: samples per second.
-    """
-    sound = praat.Sound(samples.astype(np.float64), sample_rate)
-    found = sound.to_pitch_ac(time_step=STEP_SECONDS, pitch_floor=FLOOR, pitch_ceiling=CEILING)
-    candidates = found.to_array()  # (candidates, n)
-    strength = np.where(candidates["frequency"] > 0, candidates["strength"], 0.0)
-    pitch = np.nan_to_num(np.asarray(found.selected_array["frequency"], dtype=np.float64))
-    return Track(pitch, np.clip(np.nan_to_num(strength).max(axis=0), 0.0, 1.0))
-
-
-def validate(reference: Track, estimate: Track) -> None:
-    """Refuse tracks that cannot be compared.
+    A recording that is shorter than three periods of the lowest pitch has no frames.
 
     Raises:
-        ValueError: they are not (n,) on one grid, n at least 1, or hold values that cannot be.
+        Skipped: without praat-parselmouth.
     """
-    arrays = (reference.pitch, reference.periodicity, estimate.pitch, estimate.periodicity)
-    shapes = {array.shape for array in arrays}
-    if len(shapes) != 1 or arrays[0].ndim != 1 or not len(arrays[0]):
-        raise ValueError(f"tracks of shapes {sorted(shapes)}: give (n,) arrays on one grid")
-    if not all(np.isfinite(array).all() and (array >= 0).all() for array in arrays):
-        raise ValueError("tracks hold values that are negative or not finite")
+    parselmouth = extra("parselmouth")
+    samples = audio.resampled(SAMPLE_RATE).samples.astype(np.float64)
+    if len(samples) <= 3 * SAMPLE_RATE / FLOOR:
+        return PitchTrack(np.zeros(0), np.zeros(0))
+    pitch = parselmouth.Sound(samples, SAMPLE_RATE).to_pitch_ac(
+        time_step=STEP,
+        pitch_floor=FLOOR,
+        pitch_ceiling=CEILING,
+        silence_threshold=SILENCE_THRESHOLD,
+        voicing_threshold=VOICING_THRESHOLD,
+    )
+    candidates = pitch.to_array()  # (candidates, n), filled up with NaN
+    strength = np.where(candidates["frequency"] > 0, candidates["strength"], 0.0)
+    return PitchTrack(pitch.selected_array["frequency"], strength.max(axis=0).clip(0.0, 1.0))
 
 
-def pitch_error(reference: Track, estimate: Track) -> float | None:
-    """Root mean square error in cents over frames voiced in both; None where there are none."""
-    validate(reference, estimate)
-    both = (reference.pitch > 0) & (estimate.pitch > 0)
+def paired_tracks(made: PitchTrack, real: PitchTrack) -> tuple[PitchTrack, PitchTrack]:
+    """Both, of the frames that both have."""
+    n = min(len(made.pitch), len(real.pitch))
+    return PitchTrack(made.pitch[:n], made.periodicity[:n]), PitchTrack(
+        real.pitch[:n], real.periodicity[:n]
+    )
+
+
+def periodicity_rmse(made: PitchTrack, real: PitchTrack) -> float | None:
+    """Root mean square difference of the periodicity, over all frames."""
+    made, real = paired_tracks(made, real)
+    if not len(real.pitch):
+        return None
+    return float(np.sqrt(np.mean((made.periodicity - real.periodicity) ** 2)))
+
+
+def periodicity_change(made: PitchTrack, real: PitchTrack) -> float | None:
+    """Mean difference of the periodicity, over frames that are voiced in the recording."""
+    made, real = paired_tracks(made, real)
+    if not real.voiced.any():
+        return None
+    return float((made.periodicity - real.periodicity)[real.voiced].mean())
+
+
+def voicing_f1(made: PitchTrack, real: PitchTrack) -> float | None:
+    """Harmonic mean of precision and recall of `voiced`, in percent."""
+    made, real = paired_tracks(made, real)
+    total = int(made.voiced.sum() + real.voiced.sum())
+    return 200 * int((made.voiced & real.voiced).sum()) / total if total else None
+
+
+def pitch_error(made: PitchTrack, real: PitchTrack) -> float | None:
+    """Root mean square difference in cents, over frames that are voiced in both."""
+    made, real = paired_tracks(made, real)
+    both = made.voiced & real.voiced
     if not both.any():
         return None
-    cents = 1200 * np.log2(estimate.pitch[both] / reference.pitch[both])
+    cents = 1200 * np.log2(made.pitch[both] / real.pitch[both])
     return float(np.sqrt(np.mean(cents**2)))
 
 
-def periodicity_error(reference: Track, estimate: Track) -> float:
-    """Root mean square error of periodicity over all frames, 0 to 1."""
-    validate(reference, estimate)
-    return float(np.sqrt(np.mean((reference.periodicity - estimate.periodicity) ** 2)))
+def evaluate(made: Audio, real: Audio) -> dict[str, float | None]:
+    """All metrics of `UNITS`, by name.
 
-
-def voicing_f1(reference: Track, estimate: Track) -> float | None:
-    """F1 of voiced frames, 0 to 1; None where neither has any."""
-    validate(reference, estimate)
-    true, said = reference.pitch > 0, estimate.pitch > 0
-    if not true.any() and not said.any():
-        return None
-    return float(2 * (true & said).sum() / (true.sum() + said.sum()))
-
-
-def evaluate(reference: Track, estimate: Track) -> dict[str, float | None]:
-    """All three, by name."""
+    Raises:
+        Skipped: without praat-parselmouth or pesq.
+    """
+    validate(made, real)
+    tracks = track(made), track(real)
     return {
-        "pitch_error": pitch_error(reference, estimate),
-        "periodicity_error": periodicity_error(reference, estimate),
-        "voicing_f1": voicing_f1(reference, estimate),
+        "periodicity_rmse": periodicity_rmse(*tracks),
+        "periodicity_change": periodicity_change(*tracks),
+        "voicing_f1": voicing_f1(*tracks),
+        "pitch_error": pitch_error(*tracks),
+        "pesq": pesq(made, real),
     }

@@ -1,0 +1,1 @@
+"""What experiments found: as data, as HTML, as Markdown, as plots; and the listening pages."""

@@ -1,0 +1,1 @@
+"""One experiment for each table or metric of the paper; `registry` lists them."""

@@ -1,10 +1,14 @@
 """Fingerprints: equal for equal parts, different for the least change."""
 
+import pytest
 import torch
 from torch import nn
 
+from audiolm.codec import Codec
 from audiolm.configuration import Configuration
 from audiolm.part import Part, fingerprint
+from audiolm.semantic import SemanticTokenizer
+from audiolm.stages import Stage
 
 
 class Settings(Configuration):
@@ -56,3 +60,12 @@ def test_a_setting_that_is_null_leaves_the_fingerprint_as_it_is():
     assert fingerprint(more, weights) == known
     assert fingerprint(more | {"dims": 0}, weights) != known
     assert fingerprint(more | {"inner": {"kind": "x", "new": False}}, weights) != known
+
+
+@pytest.mark.parametrize("contract", [Codec, SemanticTokenizer, Stage])
+def test_a_contract_cannot_be_instantiated_nor_half_of_it(contract):
+    with pytest.raises(TypeError, match="abstract"):
+        contract()
+    some = type("Half", (contract,), {"encode": lambda self: None, "forward": lambda self: None})
+    with pytest.raises(TypeError, match="abstract"):
+        some()

@@ -80,3 +80,17 @@ def test_a_part_outside_the_folder_is_refused(folder):
     change(folder, parts=parts)
     with pytest.raises(ModelFolderError, match=r"parts\.codec\.file"):
         read_manifest(folder)
+
+
+@pytest.mark.parametrize(
+    ("sampling", "says"),
+    [
+        ({"crude": {"temperature": 1.0}}, "stage 'crude': is no kind of stage; use semantic"),
+        ({"coarse": {"temperature": -1.0}}, r"sampling\.coarse: temperature"),
+        ({"coarse": {"temprature": 1.0}}, "did you mean temperature"),
+    ],
+)
+def test_sampling_that_cannot_be_is_refused(folder, sampling, says):
+    change(folder, sampling=sampling)
+    with pytest.raises(ModelFolderError, match=rf"model\.json: .*{says}"):
+        read_manifest(folder)

@@ -1,11 +1,14 @@
 """The corpus as tokens: the same as one recording at a time, resumable, by several processes."""
 
+import copy
+
 import pytest
 import torch
 
 from audiolm.errors import CorpusError
 from audiolm.training import tokenizing
 from audiolm.training.distributed import World
+from audiolm.training.recordings import Recordings
 from audiolm.training.tokenizing import TokenizingConfig, tokenize_corpus
 from tiny import tiny_model
 
@@ -104,14 +107,31 @@ def test_tokens_of_other_parts_are_refused(lm, recordings, tmp_path) -> None:
         tokenized(tiny_model(seed=1, kinds=()), recordings[0], tmp_path)
 
 
-def test_copies_at_speeds_are_tokenized_as_recordings_of_their_own(
+def test_recordings_that_changed_between_two_runs_are_refused(
+    lm, recordings, tmp_path, monkeypatch
+) -> None:
+    def stop(share: float) -> None:
+        raise StoppedError
+
+    with pytest.raises(StoppedError):
+        tokenized(lm, recordings[0], tmp_path, progress=stop)
+    store = copy.copy(recordings[0].store)
+    store.contents = ["other samples", *store.contents[1:]]
+    changed = Recordings(store, torch.device("cpu"), World(), seed=5)
+    with pytest.raises(CorpusError, match=r"recordings that have changed since; put them back"):
+        tokenized(lm, changed, tmp_path)
+    tokenized(lm, recordings[0], tmp_path)
+
+
+def test_recordings_at_other_speeds_are_tokenized_as_recordings_of_their_own(
     lm, recordings, tmp_path
 ) -> None:
-    copied = recordings[0].at_speeds([0.8])
-    store = tokenized(lm, copied, tmp_path)
+    perturbed = recordings[0].at_speeds([0.8])
+    store = tokenized(lm, perturbed, tmp_path)
     assert len(store) == 16
     for index in range(16):
-        assert store.steps(index) == -(-copied.store.length(index) // 640)
-    waveform, lengths = copied.whole([11])
+        assert store.steps(index) == -(-perturbed.store.length(index) // 640)
+    waveform, lengths = perturbed.whole([11])
     assert torch.equal(store.semantic(11), lm.semantic.encode(waveform, lengths)[0])
     assert not torch.equal(store.semantic(11)[: store.steps(3)], store.semantic(3))
+    assert [r.speed for r in store.recordings] == [1.0] * 8 + [0.8] * 8

@@ -43,7 +43,10 @@ class CropSampler:
     """Draws random crops of recordings, in proportion to their lengths.
 
     Lengths and crop are counted in any one unit: samples, codec frames or semantic steps.
-    Recordings that are shorter than a crop are drawn from their start.
+    Recordings that are shorter than a crop are drawn from their start, and the rest of the crop is
+    padding: of SpeechOcean's training recordings (1,921, median 3.1 s) 17 % of the positions with
+    crops of 4 s and 64 % with 10 s; of LibriSpeech dev (median 5.8 s) 3 % and 22 %. So crops are
+    best no longer than most recordings; several short ones are not joined into one row.
 
     Args:
         lengths: (R,) length of each recording; those of length 0 are never drawn.

@@ -116,16 +116,16 @@ def open_recordings(
 
 def _without_validation(train: Recordings, validation: Recordings) -> tuple[Recordings, list[str]]:
     """Training recordings without those that are for validation too, sample by sample; which."""
-    judged_by = {
+    for_validation = {
         content: recording.path
         for content, recording in zip(
             validation.store.contents, validation.store.recordings, strict=True
         )
     }
     twice = {
-        index: judged_by[content]
+        index: for_validation[content]
         for index, content in enumerate(train.store.contents)
-        if content in judged_by
+        if content in for_validation
     }
     if not twice:
         return train, []

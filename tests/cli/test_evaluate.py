@@ -33,14 +33,14 @@ def test_a_report_of_one_part(audiolm, model, data, tmp_path):
     assert answer.code == 0, answer.err
     assert "dev.mfcc.within" in answer.out and "report.html" in answer.out
     report = json.loads((out / "report.json").read_text())
-    assert list(report["parts"]) == ["abx"]
+    assert list(report["experiments"]) == ["abx"]
     assert report["seed"] == 3
-    assert set(report["parts"]["abx"]["metrics"]) == {
+    assert set(report["experiments"]["abx"]["metrics"]) == {
         f"dev.{name}.{mode}" for name in ("mfcc", "semantic") for mode in ("within", "across")
     }
     assert "<!DOCTYPE html>" in (out / "report.html").read_text()
     again = audiolm(*arguments, "--json")
-    assert again.json["parts"]["abx"]["state"] == "kept"
+    assert again.json["experiments"]["abx"]["state"] == "kept"
 
 
 def test_parts_without_data_are_said_to_be_skipped_and_others_run(audiolm, model, data, tmp_path):
@@ -75,7 +75,7 @@ def test_an_empty_folder_is_skipped_with_the_remedy(audiolm, model, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--only", "abz"], "--only abz: there is no such part; choose of abx, "),
+        (["--only", "abz"], "--only abz: there is no such experiment; choose of abx, "),
         (["--set", "abx.feature=mel"], "unknown key abx.feature; did you mean features?"),
         (["--limit", "0"], "Invalid value for '--limit'"),
         (["--data", "nowhere"], "nowhere: there is no such folder"),

@@ -24,7 +24,7 @@ def parts(lm, data, out, *only):
     report = run(Evaluation(lm, data, out, only, options=OPTIONS))
     return {
         name: (part["state"], f"{part.get('reason', '')}; {part.get('remedy', '')}")
-        for name, part in report["parts"].items()
+        for name, part in report["experiments"].items()
     }
 
 

@@ -11,7 +11,6 @@ from audiolm.evaluation.corpora import (
     read_items,
     read_lexical,
     read_syntactic,
-    read_transcripts,
     utterances,
 )
 
@@ -29,26 +28,6 @@ def complains(action, *words):
 # ---- LibriSpeech ---------------------------------------------------------------------------------
 
 
-def test_librispeech_with_a_transcript_per_chapter(tmp_path):
-    chapter = tmp_path / "dev-clean" / "84" / "121123"
-    record(chapter / "84-121123-0000.flac", 0.5, 0)
-    record(chapter / "84-121123-0001.flac", 0.5, 1)
-    (chapter / "84-121123.trans.txt").write_text(
-        "84-121123-0000 GO DO YOU HEAR\n84-121123-0001 BUT IN LESS\n"
-    )
-    found = utterances(tmp_path)
-    assert [u.text for u in found] == ["GO DO YOU HEAR", "BUT IN LESS"]
-    assert [u.speaker for u in found] == ["84", "84"]
-    assert [u.recording.split for u in found] == ["dev", "dev"]
-
-
-def test_one_file_of_transcripts_for_a_split(tmp_path):
-    record(tmp_path / "84" / "1" / "84-1-0000.wav", 0.5, 0)
-    record(tmp_path / "84" / "1" / "84-1-0001.wav", 0.5, 1)
-    (tmp_path / "transcripts.txt").write_text("84-1-0001 HELLO THERE\n\n")
-    assert [u.text for u in utterances(tmp_path)] == [None, "HELLO THERE"]
-
-
 def test_training_data_is_left_out_unless_there_is_nothing_else(tmp_path):
     record(tmp_path / "train" / "1" / "2" / "1-2-0000.wav", 0.5, 0)
     assert len(utterances(tmp_path)) == 1
@@ -61,11 +40,6 @@ def test_without_a_speaker_a_recording_stands_for_itself(tmp_path):
     record(tmp_path / "a.wav", 0.5, 0)
     record(tmp_path / "b.wav", 0.5, 1)
     assert len({u.speaker for u in utterances(tmp_path)}) == 2
-
-
-def test_a_transcript_without_text_is_refused(tmp_path):
-    (tmp_path / "transcripts.txt").write_text("84-1-0001 HELLO\n84-1-0002\n")
-    complains(lambda: read_transcripts(tmp_path), "transcripts.txt", "line 2", "84-1-0002")
 
 
 # ---- ABX items -----------------------------------------------------------------------------------

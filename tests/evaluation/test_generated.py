@@ -112,6 +112,6 @@ def test_a_stage_that_is_lacking_is_named(lm):
         needed(tiny_model(kinds=("semantic",)), "semantic", "coarse")
 
 
-def test_parts_of_one_report_share(lm, tmp_path):
+def test_experiments_of_one_report_share(lm, tmp_path):
     one, two = (ask(lm, tmp_path, tmp_path / "report" / name) for name in ("a", "b"))
-    assert shared_folder(one) == shared_folder(two)
+    assert one.generated_folder == two.generated_folder

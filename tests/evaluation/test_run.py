@@ -6,7 +6,7 @@ import json
 import pytest
 
 from audiolm.errors import AudioLMError, ConfigurationError, CorpusError
-from audiolm.evaluation import protocol
+from audiolm.evaluation import requirements
 from audiolm.evaluation import run as running
 from audiolm.evaluation.metrics.statistics import Metric
 from audiolm.evaluation.options import EvaluationConfig
@@ -50,10 +50,7 @@ class Bench:
 def bench(monkeypatch):
     """Two parts, `abx` and `probes`."""
     bench = Bench()
-    table = {
-        name: Experiment(name, f"m:{name}", 1, name.title(), "Table I")
-        for name in ("abx", "probes")
-    }
+    table = {name: Experiment(name, 1, name.title(), "Table I") for name in ("abx", "probes")}
     monkeypatch.setattr(running, "EXPERIMENTS", table)
     monkeypatch.setattr(Experiment, "load", lambda part: getattr(bench, part.name))
     return bench
@@ -79,7 +76,7 @@ def test_the_report_holds_metrics_with_what_they_depend_on(tmp_path, bench):
     assert report["model"]["parts"] == MODEL.fingerprints
     assert (report["seed"], report["limit"]) == (7, 5)
     assert {"audiolm", "torch", "numpy"} <= set(report["versions"])
-    part = report["parts"]["abx"]
+    part = report["experiments"]["abx"]
     assert (part["state"], part["protocol"]) == ("done", 1)
     assert part["metrics"]["abx.x"] == {
         "value": 12.5,
@@ -103,7 +100,7 @@ def test_what_is_finished_is_not_run_again(tmp_path, bench):
     assert bench.calls == ["abx", "probes"]
     assert [outcome.state for outcome in told] == ["kept", "kept"]
     for name in ("abx", "probes"):
-        assert second["parts"][name] == first["parts"][name] | {"state": "kept"}
+        assert second["experiments"][name] == first["experiments"][name] | {"state": "kept"}
 
 
 @pytest.mark.parametrize(
@@ -138,6 +135,7 @@ def test_every_part_depends_on_its_own_section_and_those_it_uses(name, tmp_path)
     other = {
         "abx": {"max_size_group": 3},
         "reconstruction": {"longest": 3.0},
+        "voicing": {"longest": 3.0},
         "content": {"samples": 1},
         "speaker": {"epochs": 1.0},
         "probes": {"split": "test"},
@@ -192,8 +190,8 @@ def test_the_report_keeps_what_earlier_runs_finished(tmp_path, bench):
     evaluate(tmp_path, only=["probes"])
     told = []
     report = evaluate(tmp_path, told, only=["abx"])
-    assert list(report["parts"]) == ["abx", "probes"]
-    assert [outcome.part.name for outcome in told] == ["abx"]
+    assert list(report["experiments"]) == ["abx", "probes"]
+    assert [outcome.experiment.name for outcome in told] == ["abx"]
 
 
 def test_a_finished_part_is_written_before_the_next_begins(tmp_path, bench):
@@ -201,7 +199,7 @@ def test_a_finished_part_is_written_before_the_next_begins(tmp_path, bench):
     with pytest.raises(KeyboardInterrupt):
         evaluate(tmp_path)
     assert (tmp_path / "out" / "abx.json").is_file()
-    assert "abx" in json.loads((tmp_path / "out" / "report.json").read_text())["parts"]
+    assert "abx" in json.loads((tmp_path / "out" / "report.json").read_text())["experiments"]
     bench.raises.clear()
     evaluate(tmp_path)
     assert bench.calls == ["abx", "probes", "probes"]
@@ -220,9 +218,9 @@ def test_a_part_that_cannot_be_done_says_so_and_others_run(
     bench.raises["abx"] = error
     told = []
     report = evaluate(tmp_path, told)
-    part = report["parts"]["abx"]
+    part = report["experiments"]["abx"]
     assert (part["state"], part["reason"], part["remedy"]) == (state, reason, remedy)
-    assert report["parts"]["probes"]["state"] == "done"
+    assert report["experiments"]["probes"]["state"] == "done"
     assert [outcome.state for outcome in told] == [state, "done"]
     assert not (tmp_path / "out" / "abx").exists()
     page = (tmp_path / "out" / "report.html").read_text()
@@ -244,7 +242,7 @@ def test_progress_is_told_by_part(tmp_path, bench):
 
 def test_unknown_parts_and_folders_are_refused(tmp_path, bench):
     with pytest.raises(
-        ConfigurationError, match="--only abz: there is no such part; choose of abx"
+        ConfigurationError, match="--only abz: there is no such experiment; choose of abx"
     ):
         evaluate(tmp_path, only=["abz"])
     with pytest.raises(CorpusError, match="there is no such folder"):
@@ -256,4 +254,4 @@ def test_unknown_parts_and_folders_are_refused(tmp_path, bench):
 
 def test_a_missing_extra_is_named():
     with pytest.raises(Skipped, match="no_such_metric is not installed"):
-        protocol.extra("no_such_metric.inside")
+        requirements.extra("no_such_metric.inside")

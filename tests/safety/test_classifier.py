@@ -8,7 +8,7 @@ from torch import nn
 from audiolm.audio.waveform import Audio
 from audiolm.data.corpus import open_corpus
 from audiolm.data.store import DirectStore
-from audiolm.evaluation import classifier as module
+from audiolm.safety import classifier as module
 from audiolm.safety.classifier import Classifier, ClassifierFile, train_classifier
 from tiny import noise
 

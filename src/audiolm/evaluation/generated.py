@@ -1,4 +1,4 @@
-"""What a model makes of recordings, for every part that judges it; made once and kept on disk.
+"""What a model makes of recordings, for every experiment; made once and kept on disk.
 
 Generation takes longer than any judgement of it, and a person interrupts it. So each piece is kept
 as soon as it is made, as 16-bit FLAC, under a name that depends on all that it depends on: the
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from audiolm.audio.files import ClippingWarning, read
 from audiolm.audio.waveform import Audio
+from audiolm.errors import AudioError
 from audiolm.evaluation.requirements import Skipped
 
 if TYPE_CHECKING:
@@ -97,14 +98,24 @@ class Generated:
             key.update(source.samples.tobytes())
         name = f"{str(settings['mode']).replace(' ', '-')}-{key.hexdigest()[:24]}"
         paths = [self._folder / f"{name}-{row:02d}.flac" for row in range(len(sources))]
-        if not all(path.exists() for path in paths):
+        kept = [_read(path) for path in paths]
+        if not all(kept):
             self._folder.mkdir(parents=True, exist_ok=True)
             made = make()
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ClippingWarning)
                 for path, audio in zip(paths, made, strict=True):
                     audio.write(path)
-        return [read(path) for path in paths]
+            kept = [_read(path) for path in paths]
+        return [audio for audio in kept if audio is not None]
+
+
+def _read(path: Path) -> Audio | None:
+    """What is kept; None where it is not there, or damaged: then it is made again."""
+    try:
+        return read(path) if path.exists() else None
+    except AudioError:
+        return None
 
 
 def levels_made(model: "AudioLM") -> int:

@@ -1,12 +1,15 @@
-"""What a part measures: long enough, spread over the speakers, the same every time."""
+"""What an experiment measures: long enough, spread over the speakers, the same every time."""
 
 import random
 from collections.abc import Callable, Sequence
 from itertools import chain, zip_longest
 from typing import TypeVar
 
+from audiolm.audio.files import read
+from audiolm.audio.waveform import Audio
 from audiolm.evaluation.corpora import Utterance
 from audiolm.evaluation.requirements import Skipped
+from audiolm.shapes import SAMPLE_RATE
 
 T = TypeVar("T")
 
@@ -71,3 +74,8 @@ def limited(
 
 def _id(utterance: Utterance) -> str:
     return utterance.recording.id
+
+
+def prompts_of(chosen: Sequence[Utterance], seconds: float) -> list[Audio]:
+    """The first `seconds` of each recording."""
+    return [read(u.recording.path, SAMPLE_RATE).first(seconds) for u in chosen]

@@ -70,10 +70,15 @@ class Classifier(nn.Module):
 
     def forward(self, waveform: Waveform) -> Float[Tensor, "B C"]:
         """Logits (B, classes) of crops (B, T), T about one second."""
+        logits: Tensor = self.head(self._pooled(waveform))
+        return logits
+
+    def _pooled(self, waveform: Waveform) -> Float[Tensor, "B D"]:
+        """What the linear layer sees: the largest value of each channel."""
         spectra = self.mel(waveform)[:, None]  # (B, 1, frames, bins)
         maps = self.blocks(spectra.contiguous(memory_format=torch.channels_last))
-        logits: Tensor = self.head(maps.amax(dim=(2, 3)).float())
-        return logits
+        largest: Tensor = maps.amax(dim=(2, 3)).float()
+        return largest
 
     @torch.inference_mode()
     def probabilities(self, audio: Audio) -> Float[Tensor, "C"]:
@@ -82,14 +87,27 @@ class Classifier(nn.Module):
         Sound of less than a second is one window, filled with silence; of longer sound, the rest
         behind the last whole window is not heard.
         """
+        probabilities, _ = self.windows(audio, WINDOW_HOP)
+        return probabilities.mean(0)
+
+    @torch.inference_mode()
+    def windows(self, audio: Audio, hop: int) -> tuple[Float[Tensor, "W C"], Float[Tensor, "W D"]]:
+        """Probabilities (windows, classes) and embeddings (windows, D) of seconds, on the CPU.
+
+        Args:
+            audio: of any length, as in `probabilities`.
+            hop: samples at 16 kHz from one window of a second to the next.
+        """
         samples = torch.from_numpy(audio.resampled(SAMPLE_RATE).samples)  # (T,)
         samples = F.pad(samples, (0, max(0, CROP - len(samples))))
-        windows = samples.unfold(0, CROP, WINDOW_HOP)  # (n, CROP)
+        windows = samples.unfold(0, CROP, hop)  # (n, CROP)
         training, device = self.training, self.head.weight.device
         self.eval()
-        parts = [self(part.to(device)).softmax(1) for part in windows.split(WINDOWS_AT_ONCE)]
+        parts = [self._pooled(part.to(device)) for part in windows.split(WINDOWS_AT_ONCE)]
+        embeddings = torch.cat(parts)
+        probabilities = self.head(embeddings).softmax(1)
         self.train(training)
-        return torch.cat(parts).mean(0).cpu()
+        return probabilities.cpu(), embeddings.cpu()
 
     def classify(self, audio: Audio) -> str:
         """The name of the likeliest class."""
@@ -152,11 +170,10 @@ class ClassifierFile:
         """The classifier, or None where there is none yet (or a file that cannot be read)."""
         try:
             classes = json.loads(self._path.with_suffix(".json").read_text(encoding="utf-8"))
-            weights = load_file(self._path)
-        except (OSError, ValueError, SafetensorError):
+            network = Classifier(classes)
+            network.load_state_dict(load_file(self._path))
+        except (OSError, ValueError, TypeError, RuntimeError, SafetensorError):
             return None
-        network = Classifier(classes)
-        network.load_state_dict(weights)
         return network.to(device).eval()
 
     def save(self, network: Classifier) -> None:

@@ -5,10 +5,17 @@ import pytest
 import torch
 
 from audiolm.errors import CorpusError
-from audiolm.evaluation import triples
-from audiolm.evaluation.corpora import Item
-from audiolm.evaluation.metrics.abx import Comparisons, Groups, Questions, TripleCell, cut, score
-from audiolm.evaluation.metrics.dtw import Tokens, pair_distances
+from audiolm.evaluation.metrics import abx as module
+from audiolm.evaluation.metrics.abx import (
+    Comparisons,
+    Groups,
+    Item,
+    Questions,
+    TripleCell,
+    cut,
+    score,
+)
+from audiolm.evaluation.metrics.dtw import Segments, pair_distances
 from reference.abx import abx
 from reference.abx import score as plain_score
 
@@ -39,7 +46,7 @@ def test_errors_equal_those_of_plain_loops(across, ties):
     few = np.array([[1, 0, 0], [0, 1, 0], [-1, 0, 0], [0, 0, 1]], dtype=np.float32)
     items, frames = random_tokens(ties, ids=few if ties else None)
     lengths = [len(f) for f in frames]
-    tokens = Tokens(
+    tokens = Segments(
         torch.from_numpy(np.concatenate(frames)), np.cumsum([0, *lengths[:-1]]), lengths
     )
     groups = Groups(items, largest=1000)
@@ -54,7 +61,7 @@ def test_errors_equal_those_of_plain_loops(across, ties):
     assert score(cells, errors).value == pytest.approx(abx(plain, across), abs=1e-6)
 
 
-@pytest.mark.parametrize("at_once", [1, triples.TRIPLES])
+@pytest.mark.parametrize("at_once", [1, module.TRIPLES])
 def test_the_error_of_each_cell_equals_that_of_plain_loops(monkeypatch, at_once):
     monkeypatch.setattr(triples, "TRIPLES", at_once)
     items, _ = random_tokens(5)

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audiolm.evaluation import dtw
+from audiolm.evaluation.metrics import dtw
 from reference.abx import token_distance, warp
 
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from audiolm.audio.waveform import Audio
-from audiolm.evaluation import quality
-from audiolm.evaluation.metrics.quality import Visqol, mel_distance, si_sdr, stoi
+from audiolm.evaluation.metrics import quality
+from audiolm.evaluation.metrics.quality import Visqol, si_sdr, stoi
+from audiolm.evaluation.metrics.spectral import mel_distance
 from audiolm.evaluation.requirements import Skipped
 from tiny import noise
 

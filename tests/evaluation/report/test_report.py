@@ -18,9 +18,10 @@ REPORT = {
     "data": "/data",
     "limit": None,
     "seed": 0,
+    "speakers": "all",
     "versions": {"torch": "2"},
     "device": "cpu",
-    "parts": {
+    "experiments": {
         "abx": {
             "title": "Phonetic ABX",
             "paper": "Table I",

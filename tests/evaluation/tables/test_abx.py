@@ -8,8 +8,8 @@ from layouts import abx_items, record
 
 from audiolm.audio.waveform import Audio
 from audiolm.errors import CorpusError
-from audiolm.evaluation import abx
 from audiolm.evaluation.requirements import Skipped
+from audiolm.evaluation.tables import abx
 from tiny import noise, tiny_model
 
 MODEL = tiny_model()

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audiolm.audio.files import read
-from audiolm.evaluation import content
 from audiolm.evaluation.requirements import Skipped
+from audiolm.evaluation.tables import content
 from audiolm.evaluation.tables.content import (
     Recognised,
     by_chance,

@@ -9,9 +9,9 @@ from asking import add_transcripts, ask, utterance
 
 from audiolm.audio.waveform import Audio
 from audiolm.errors import CorpusError
-from audiolm.evaluation import continuation
 from audiolm.evaluation.corpora import utterances
 from audiolm.evaluation.requirements import Skipped
+from audiolm.evaluation.tables import continuation
 from audiolm.evaluation.tables.continuation import (
     conditional_bits,
     evaluate,

@@ -156,7 +156,7 @@ def test_answers_that_come_later_are_counted_by_the_next_run(lm, corpus, tmp_pat
     asked = Evaluation(lm, corpus, tmp_path / "out", ["listening"], options=options)
 
     def part():
-        return run(asked)["parts"]["listening"]
+        return run(asked)["experiments"]["listening"]
 
     assert part()["state"] == "skipped"
     key_file = tmp_path / "out" / "listening" / "key.json"

@@ -8,9 +8,9 @@ from asking import ask
 from layouts import record, zero_resource
 
 from audiolm.errors import CorpusError
-from audiolm.evaluation import probes
 from audiolm.evaluation.corpora import ProbePair
 from audiolm.evaluation.requirements import Skipped
+from audiolm.evaluation.tables import probes
 from audiolm.evaluation.tables.likelihood import Likelihood
 from tiny import tiny_model
 

@@ -8,8 +8,8 @@ from asking import ask
 
 from audiolm.audio.waveform import Audio
 from audiolm.errors import CorpusError
-from audiolm.evaluation import reconstruction
 from audiolm.evaluation.requirements import Skipped
+from audiolm.evaluation.tables import reconstruction
 from audiolm.evaluation.tables.opus import OpusResult
 from audiolm.evaluation.tables.reconstruction import evaluate, visqol_mode
 from audiolm.evaluation.tables.registry import EXPERIMENTS

@@ -8,7 +8,7 @@ from audiolm.codec.losses import MelLoss, MelLossConfig
 from audiolm.data.corpus import open_corpus
 from audiolm.data.store import DirectStore
 from audiolm.errors import ConfigurationError
-from audiolm.evaluation import semantic_decoder as module
+from audiolm.evaluation.tables import semantic_decoder as module
 from audiolm.evaluation.tables.semantic_decoder import SemanticDecoder, train_semantic_decoder
 from tiny import K, tiny_model
 

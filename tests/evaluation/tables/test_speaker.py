@@ -5,10 +5,11 @@ from asking import ask, utterance
 
 from audiolm.audio.files import read
 from audiolm.errors import CorpusError
-from audiolm.evaluation import classifier, speaker
 from audiolm.evaluation.corpora import utterances
 from audiolm.evaluation.requirements import Skipped
+from audiolm.evaluation.tables import speaker
 from audiolm.evaluation.tables.speaker import Voices, evaluate, learn_voices, prompts_of, split
+from audiolm.safety import classifier
 from tiny import tiny_model
 
 

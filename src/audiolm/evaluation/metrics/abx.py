@@ -1,19 +1,24 @@
-"""Which triples ABX asks about, and how their errors become one score.
+"""Phonetic ABX: is X, of the same phone as A, nearer to A than to B, of another one?
 
-A group is all tokens of one phone, context and speaker. A cell takes X, A and B from three groups
-(X and A from the same one within speakers), and its error is the mean over all its triples.
+Definition (Libri-Light): a group is all tokens of one phone, context and speaker. A cell takes X, A
+and B from three groups (X and A from the same one within speakers); its error is the share of its
+triples in which X is nearer to B, ties a half. Errors are averaged over the cells of a speaker and
+pair of phones, over speakers, over pairs. The distance of two tokens is in `dtw`.
+
+Convention: tokens as items of an item file, and as many segments of frames, in the same order.
 """
 
 import math
 import random
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
 
 from audiolm.errors import CorpusError
+from audiolm.evaluation.metrics.dtw import Segments, pair_distances
 from audiolm.evaluation.metrics.statistics import HIGH, LOW, bootstrap_weights
 
 MODES = ("within", "across")
@@ -282,3 +287,32 @@ class Questions:
             mode: score(cells, errors[end - len(cells) : end], self._seed)
             for (mode, cells), end in zip(self.cells.items(), ends, strict=True)
         }
+
+
+def validate(questions: Questions, segments: Segments) -> None:
+    """Check that there are frames for every token.
+
+    Raises:
+        ValueError: there is a token without.
+    """
+    if len(questions.pairs) and questions.pairs.max() >= len(segments):
+        raise ValueError(f"there are frames of {len(segments)} tokens only")
+
+
+def evaluate(
+    questions: Questions,
+    segments: Segments,
+    progress: Callable[[float], None] = lambda share: None,
+) -> dict[str, AbxScore]:
+    """The score of each mode (`within`, `across`) that has triples.
+
+    Args:
+        questions: the triples.
+        segments: the frames of each token, one segment per item.
+        progress: is told which share is done, 0 to 1.
+
+    Raises:
+        ValueError: as `validate`.
+    """
+    validate(questions, segments)
+    return questions.scores(pair_distances(segments, questions.pairs, progress))

@@ -1,6 +1,10 @@
-"""Unigram and bigram models of semantic ids: the floors below a Transformer's bits per token.
+"""Unigram and bigram models of ids: the floors below a Transformer's bits per token.
 
-They are fitted to what all other speakers say, so that no speaker is known to them.
+Definition: bits of all ids of some sequences, by the frequency of ids, and by that of ids after the
+id before. Counts are smoothed: one added to each id, absolute discounting for pairs.
+
+Convention: counts of other sequences than those that are measured, and the sequences, (n,) int
+each, 0 <= id < K.
 """
 
 from collections.abc import Iterable, Sequence
@@ -37,6 +41,17 @@ class Counts:
         return rest
 
 
+def validate(counts: Counts, sequences: Sequence[np.ndarray]) -> None:
+    """Check sequences.
+
+    Raises:
+        ValueError: an id is below 0 or not below K.
+    """
+    for sequence in sequences:
+        if len(sequence) and not 0 <= sequence.min() <= sequence.max() < len(counts.single):
+            raise ValueError(f"ids are not all from 0 to below {len(counts.single)}")
+
+
 def unigram_bits(counts: Counts, sequences: Sequence[np.ndarray]) -> float:
     """Bits of all ids of the sequences by their frequency alone; one is added to every count."""
     chances = _unigram(counts)
@@ -64,3 +79,16 @@ def bigram_bits(counts: Counts, sequences: Sequence[np.ndarray]) -> float:
 def _unigram(counts: Counts) -> np.ndarray:
     chances: np.ndarray = (counts.single + 1) / (counts.single.sum() + len(counts.single))
     return chances
+
+
+def evaluate(counts: Counts, sequences: Sequence[np.ndarray]) -> dict[str, float]:
+    """`bigram` and `unigram` bits of all ids of the sequences.
+
+    Raises:
+        ValueError: as `validate`.
+    """
+    validate(counts, sequences)
+    return {
+        "bigram": bigram_bits(counts, sequences),
+        "unigram": unigram_bits(counts, sequences),
+    }

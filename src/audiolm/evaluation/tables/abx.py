@@ -6,17 +6,20 @@ Of large groups of tokens and of many other speakers some are drawn by the seed,
 feature is judged by the same triples.
 """
 
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from audiolm.audio.files import read
+from audiolm.audio.files import info, read
 from audiolm.errors import CorpusError
 from audiolm.evaluation.corpora import find_audio, read_items
+from audiolm.evaluation.halves import of_half
+from audiolm.evaluation.metrics import abx
 from audiolm.evaluation.metrics.abx import MODES, Item, Questions, cut
-from audiolm.evaluation.metrics.dtw import Segments, pair_distances
+from audiolm.evaluation.metrics.dtw import Segments
 from audiolm.evaluation.metrics.statistics import Metric
 from audiolm.evaluation.metrics.threads import in_threads
 from audiolm.evaluation.options import AbxConfig
@@ -35,12 +38,19 @@ from audiolm.evaluation.tables.contract import ExperimentRequest
 from audiolm.shapes import SAMPLE_RATE
 
 ABX_DATA = "https://dl.fbaipublicfiles.com/librilight/data/ABX_data.tgz"
+END_TOLERANCE = 0.05
+"""Seconds that a token may end behind its recording: lossy formats cut or add a little."""
 BAND_FILES = 20
 """Recordings whose spectrum is looked at to say how high the sound goes."""
 BAND_FLOOR = 1e-7
-"""Experiment of the strongest frequency's power (-70 dB) below which there is no sound."""
+"""Part of the strongest frequency's power (-70 dB) below which there is no sound."""
 
-Scores = dict[str, Metric]
+
+class ItemWarning(UserWarning):
+    """Tokens of an item file are left out."""
+
+
+ModeMetrics = dict[str, Metric]
 """By mode: within, across; a mode without triples is absent."""
 
 
@@ -65,7 +75,9 @@ def evaluate(request: ExperimentRequest) -> ExperimentResult:
 
         items = read_items(path)
         audio = find_audio({i.file for i in items}, [path.parent, request.data], path)
+        items = of_half(items, lambda item: item.speaker, request.speakers)
         items = limited(items, lambda item: item.file, request.limit, request.seed)
+        items, beyond = within_recordings(items, audio, path)
         found = _measured(tools, items, audio, request, advance)
         if not any(scores for _, scores in found):
             raise CorpusError(
@@ -77,8 +89,29 @@ def evaluate(request: ExperimentRequest) -> ExperimentResult:
                 result.metrics[f"{path.stem}.{feature.name}.{mode}"] = metric
         result.tables.append(_table(path, found))
         result.plots.extend(_plots(request.out, path.stem, found))
-        result.conditions[path.name] = _described(items, audio)
+        result.conditions[path.name] = _described(items, audio) + beyond
     return result
+
+
+def within_recordings(
+    items: list[Item], audio: dict[str, Path], path: Path
+) -> tuple[list[Item], str]:
+    """The tokens that lie in their recordings, and a remark about those that do not.
+
+    Frames of others would be few or none, and their triples a matter of chance.
+    """
+    seconds = {file: info(audio[file]).seconds for file in {item.file for item in items}}
+    kept = [item for item in items if item.offset <= seconds[item.file] + END_TOLERANCE]
+    if len(kept) == len(items):
+        return kept, ""
+    first = next(item for item in items if item.offset > seconds[item.file] + END_TOLERANCE)
+    remark = (
+        f"{len(items) - len(kept)} of {len(items)} tokens end behind their recording and are left "
+        f"out, the first at {first.offset:g} s of {first.file}, which lasts "
+        f"{seconds[first.file]:.2f} s"
+    )
+    warnings.warn(f"{path}: {remark}", ItemWarning, stacklevel=2)
+    return kept, f"; {remark}"
 
 
 def _item_files(data: Path, options: AbxConfig) -> list[Path]:
@@ -102,7 +135,7 @@ def _measured(
     audio: dict[str, Path],
     request: ExperimentRequest,
     progress: Callable[[float], None],
-) -> list[tuple[Feature, Scores]]:
+) -> list[tuple[Feature, ModeMetrics]]:
     """Every feature with its errors."""
     options = request.options.abx
     questions: dict[tuple[Item, ...], Questions] = {}
@@ -129,8 +162,8 @@ def _measured(
                     options.context == "any",
                     request.seed,
                 )
-            tokens = Segments(frames, starts, lengths)
-            found.append((feature, _scores(feature, questions[same], tokens, comparing)))
+            segments = Segments(frames, starts, lengths)
+            found.append((feature, _scores(feature, questions[same], segments, comparing)))
     return found
 
 
@@ -159,18 +192,18 @@ def _frames(
 
 
 def _scores(
-    feature: Feature, questions: Questions, tokens: Segments, progress: Callable[[float], None]
-) -> Scores:
+    feature: Feature, questions: Questions, segments: Segments, progress: Callable[[float], None]
+) -> ModeMetrics:
     paper = dict(zip(MODES, feature.paper or (None, None), strict=True))
     scores = {}
-    for mode, found in questions.scores(pair_distances(tokens, questions.pairs, progress)).items():
+    for mode, found in abx.evaluate(questions, segments, progress).items():
         note = f"{len(questions.cells[mode])} cells; speakers resampled"
         low, value, high = 100 * found.low, 100 * found.value, 100 * found.high
         scores[mode] = Metric(value, low, high, questions.tokens[mode], "%", note, paper[mode])
     return scores
 
 
-def _table(path: Path, found: list[tuple[Feature, Scores]]) -> Table:
+def _table(path: Path, found: list[tuple[Feature, ModeMetrics]]) -> Table:
     rows: list[list[TableCell]] = [
         [
             feature.title,
@@ -187,7 +220,7 @@ def _table(path: Path, found: list[tuple[Feature, Scores]]) -> Table:
     return Table(f"ABX error on {path.name}", columns, rows, note)
 
 
-def _plots(folder: Path, stem: str, found: list[tuple[Feature, Scores]]) -> list[Path]:
+def _plots(folder: Path, stem: str, found: list[tuple[Feature, ModeMetrics]]) -> list[Path]:
     """All features beside each other, and the layers of w2v-BERT as a curve (Fig. 3)."""
     rows = {f"{m} speakers": {f.title: s[m] for f, s in found if m in s} for m in MODES}
     drawn = plots.dots(folder / f"{stem}.svg", "ABX error, %", {k: v for k, v in rows.items() if v})

@@ -5,7 +5,6 @@ the beginning. The floors are fitted to the other speakers, and to some of the t
 layout names it.
 """
 
-import math
 import random
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -16,7 +15,11 @@ import numpy as np
 
 from audiolm.data.corpus import Recording, open_corpus
 from audiolm.errors import CorpusError
-from audiolm.evaluation.metrics.ngrams import Counts, bigram_bits, unigram_bits
+from audiolm.evaluation.corpora import Utterance
+from audiolm.evaluation.halves import of_half
+from audiolm.evaluation.metrics import ngrams
+from audiolm.evaluation.metrics.ngrams import Counts
+from audiolm.evaluation.metrics.sequence_scores import bits
 from audiolm.evaluation.metrics.statistics import Metric, ratio_metric
 from audiolm.evaluation.report.results import ExperimentResult, Table, TableCell
 from audiolm.evaluation.tables.contract import ExperimentRequest
@@ -71,7 +74,7 @@ def bits_per_token(
         nats = sum(one.nats for one in likelihoods(stage, parts, batch_seconds))
         sequences = [as_predicted(stage, part) for part in parts]
         speaker = recording.speaker or recording.id
-        spoken.append(Spoken(speaker, recording.seconds, sequences, -nats / math.log(2)))
+        spoken.append(Spoken(speaker, recording.seconds, sequences, bits(nats)))
     other = [as_predicted(stage, part) for parts in pieces[len(validation) :] for part in parts]
     floors = _floors(spoken, other, request.model.semantic.clusters)
     metrics = _metrics(spoken, floors, request.seed)
@@ -96,7 +99,9 @@ def _recordings(
         return [], []
     speech = [r for r in every if not any(r.path.is_relative_to(folder) for folder in besides)]
     training = [r for r in speech if r.split == "train"]
-    validation = [r for r in speech if r.split != "train"]
+    validation = of_half(
+        [r for r in speech if r.split != "train"], lambda r: Utterance(r).speaker, request.speakers
+    )
     draw = random.Random(request.seed)
     if request.limit is not None and request.limit < len(validation):
         validation = sorted(draw.sample(validation, request.limit), key=lambda r: r.id)
@@ -126,8 +131,8 @@ def _floors(
     for numbers in by_speaker.values():
         counts = total.without(Counts(clusters, [s for n in numbers for s in spoken[n].sequences]))
         for number in numbers:
-            floors["bigram"][number] = bigram_bits(counts, spoken[number].sequences)
-            floors["unigram"][number] = unigram_bits(counts, spoken[number].sequences)
+            for name, needed in ngrams.evaluate(counts, spoken[number].sequences).items():
+                floors[name][number] = needed
     return floors
 
 
@@ -140,9 +145,9 @@ def _metrics(
     note = "speakers resampled"
     metrics = {
         f"bits_per_token.{name}": ratio_metric(
-            bits, tokens, speakers, unit="bits/token", note=note, seed=seed
+            needed, tokens, speakers, unit="bits/token", note=note, seed=seed
         )
-        for name, bits in needs.items()
+        for name, needed in needs.items()
     }
     seconds = [recording.seconds for recording in spoken]
     metrics["bits_per_second.semantic_stage"] = ratio_metric(

@@ -8,8 +8,6 @@ A recogniser misreads speech of few hours' training in its own ways, and a word 
 So the semantic tokenizer is asked as well: how many of its ids it hears again.
 """
 
-import re
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -20,6 +18,7 @@ from audiolm.audio.files import read
 from audiolm.errors import CorpusError
 from audiolm.evaluation.corpora import Utterance
 from audiolm.evaluation.generated import Generated
+from audiolm.evaluation.metrics.error_rates import errors, normalise_text
 from audiolm.evaluation.metrics.statistics import Metric, ratio_metric
 from audiolm.evaluation.report.plots import dots
 from audiolm.evaluation.report.results import ExperimentResult, Table, TableCell
@@ -43,17 +42,6 @@ NAMES = {
     "acoustic_generation": "Acoustic generation",
     "chance": "Acoustic generation of another utterance (chance)",
 }
-
-
-@dataclass(frozen=True)
-class Errors:
-    """How two texts differ: insertions, deletions and substitutions."""
-
-    words: int
-    of_words: int
-    """Words of the transcript."""
-    characters: int
-    of_characters: int
 
 
 @dataclass(frozen=True)
@@ -130,31 +118,6 @@ def evaluate(request: ExperimentRequest) -> ExperimentResult:
     }
     plots = dots(request.out / "content.svg", "errors (%)", series)
     return ExperimentResult(metrics, [table], plots, conditions)
-
-
-def normalise_text(text: str) -> str:
-    """Text as it is compared: lower case, single spaces, letters, digits and inner apostrophes."""
-    text = unicodedata.normalize("NFKC", text).lower().replace("’", "'")
-    text = re.sub(r"[^\w' ]|_", " ", text)
-    text = re.sub(r"(?<!\w)'|'(?!\w)", " ", text)
-    return " ".join(text.split())
-
-
-def errors(text: str, transcript: str) -> Errors:
-    """How a recognised text differs from the transcript, both normalised.
-
-    Raises:
-        Skipped: without jiwer.
-    """
-    jiwer = extra("jiwer")
-    words = jiwer.process_words(transcript, text)
-    characters = jiwer.process_characters(transcript, text)
-    return Errors(
-        words=words.substitutions + words.deletions + words.insertions,
-        of_words=words.substitutions + words.deletions + words.hits,
-        characters=characters.substitutions + characters.deletions + characters.insertions,
-        of_characters=characters.substitutions + characters.deletions + characters.hits,
-    )
 
 
 def by_chance(heard: Sequence[Recognised]) -> list[Recognised]:

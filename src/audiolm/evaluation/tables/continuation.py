@@ -1,6 +1,7 @@
 """Continuations of prompts, and the acoustic-only baseline beside them (sections IV-F, III-B).
 
-Four questions about what follows a prompt of 3 s. Is it the prompt's voice? A classifier says.
+Four questions about what follows a prompt of 3 s. Is it the prompt's voice? A classifier says, of
+the whole and of every second: does the voice drift?
 Does it hang together as speech does? The semantic stage says how many bits a semantic token of it
 takes, once it is tokenized again. Does it have words? A recogniser writes some down; counted are
 how many there are in a second, and which share other speakers of the corpus use. That share falls
@@ -16,7 +17,6 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
 from audiolm.audio.files import read
@@ -24,14 +24,17 @@ from audiolm.audio.waveform import Audio
 from audiolm.errors import CorpusError
 from audiolm.evaluation.corpora import Utterance
 from audiolm.evaluation.generated import Baseline, Generated, levels_made, needed
+from audiolm.evaluation.metrics.error_rates import normalise_text
+from audiolm.evaluation.metrics.silence import DEPTH, silent_steps
 from audiolm.evaluation.metrics.statistics import Metric, mean_metric, ratio_metric
 from audiolm.evaluation.report.results import ExperimentResult, Table, TableCell
 from audiolm.evaluation.requirements import Skipped
-from audiolm.evaluation.selection import between, spread_over_speakers
-from audiolm.evaluation.tables.content import normalise_text
+from audiolm.evaluation.selection import between, prompts_of, spread_over_speakers
+from audiolm.evaluation.tables import voice_by_second
 from audiolm.evaluation.tables.contract import ExperimentRequest
 from audiolm.evaluation.tables.recogniser import POCKETSPHINX, Recogniser, load_recogniser
-from audiolm.evaluation.tables.speaker import PAPER, Voices, learn_voices, prompts_of
+from audiolm.evaluation.tables.voice_by_second import VoiceBySecond
+from audiolm.evaluation.tables.voices import PAPER, Voices, learn_voices
 from audiolm.evaluation.transcripts import transcribed, transcript_files
 from audiolm.shapes import SAMPLE_RATE, SEMANTIC_HOP
 from audiolm.stages import Streams
@@ -41,9 +44,6 @@ if TYPE_CHECKING:
 
 SHORTEST_REST = 1.0
 """Seconds of a recording behind its prompt, at least: what the classifier hears at once."""
-
-SILENCE = 30.0
-"""So many dB below the loud parts of its prompt, a step of a continuation is silent."""
 
 NAMES = {
     "original": "Original, through the codec",
@@ -120,6 +120,7 @@ def evaluate(request: ExperimentRequest) -> ExperimentResult:
     chosen = spread_over_speakers(longest, request.limit, request.seed)
     prompts = prompts_of(chosen, options.prompt_seconds)
     judges = Judges(model, voices, recogniser, users)
+    by_second = None if voices is None else VoiceBySecond(voices.classifier)
     measured = {"original": Measurements(), "shuffled": Measurements()}
     generator = torch.Generator().manual_seed(request.seed)
 
@@ -130,6 +131,8 @@ def evaluate(request: ExperimentRequest) -> ExperimentResult:
         )
         rest = whole.seconds - options.prompt_seconds
         judges.judge(whole, rest, utterance, measured["original"])
+        if by_second is not None:
+            by_second.hear("original", whole, rest, utterance.speaker)
         _judge_shuffled(model, whole, rest, utterance, generator, measured["shuffled"])
         request.progress(0.2 + 0.1 * (number + 1) / len(chosen))
 
@@ -150,21 +153,29 @@ def evaluate(request: ExperimentRequest) -> ExperimentResult:
             )
             for utterance, answer in zip(chosen, answers, strict=True):
                 judges.judge(answer, options.seconds, utterance, measured[kind])
+                if by_second is not None:
+                    by_second.hear(kind, answer, options.seconds, utterance.speaker)
             done += 1
             request.progress(0.3 + 0.7 * done / rounds)
 
     conditions |= {
         "prompts": f"{len(chosen)}, the first {options.prompt_seconds:g} s of a recording",
         "continuations": f"{options.samples} of {options.seconds:g} s each",
-        "silence": f"steps of 40 ms more than {SILENCE:g} dB below the prompt's loud parts",
+        "silence": f"steps of 40 ms more than {DEPTH:g} dB below the prompt's loud parts",
         "bits": "of the semantic stage, given the prompt; what is generated is drawn at a low "
         "temperature and so takes fewer bits than speech does",
     }
-    return _result(measured, conditions, request.seed)
+    result = _result(measured, conditions, request.seed)
+    if by_second is not None:
+        seconds = by_second.metrics(request.seed)
+        result.metrics.update(seconds)
+        result.tables.append(voice_by_second.table(seconds))
+        result.plots.extend(voice_by_second.drawn(seconds, request.out / "voice.svg"))
+    return result
 
 
 def inputs(request: ExperimentRequest) -> dict[str, Any]:
-    """What the metrics of words want: once it is there, the part is done again."""
+    """What the metrics of words want: once it is there, the table is made again."""
     name = request.options.continuation.recogniser
     if not name:
         return {}
@@ -193,20 +204,6 @@ def conditional_bits(
     if stage.config.layout.remove_repeats:
         known = len(torch.unique_consecutive(ids[:known]))
     return float(nats[known:].sum()) / math.log(2), len(nats[known:])
-
-
-def silent_steps(whole: Audio, seconds: float) -> np.ndarray:
-    """Which semantic steps (n,) of the last `seconds` are silent, beside what comes before them.
-
-    A step's level is that of its 640 samples; what 95 % of the steps before do
-    not exceed counts as loud.
-    """
-    samples = whole.resampled(SAMPLE_RATE).samples.astype(np.float64)
-    steps = samples[: len(samples) // SEMANTIC_HOP * SEMANTIC_HOP].reshape(-1, SEMANTIC_HOP)
-    level = 10 * np.log10(np.square(steps).mean(axis=1) + 1e-12)  # (S,) dB
-    known = round((len(samples) - seconds * SAMPLE_RATE) / SEMANTIC_HOP)
-    silent: np.ndarray = level[known:] < np.percentile(level[:known], 95) - SILENCE
-    return silent
 
 
 def words_by_speaker(everything: Sequence[Utterance]) -> dict[str, set[str]]:
@@ -244,7 +241,9 @@ def _voices(request: ExperimentRequest, conditions: dict[str, str]) -> Voices | 
     except (Skipped, CorpusError) as error:
         conditions["voices"] = f"not measured: {error}"
         return None
-    conditions["voices"] = f"{len(voices.classifier.classes)} to tell apart, as in part speaker"
+    conditions["voices"] = (
+        f"{len(voices.classifier.classes)} to tell apart, as in the table speaker"
+    )
     return voices
 
 

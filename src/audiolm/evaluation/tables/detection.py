@@ -12,21 +12,17 @@ from audiolm.audio.files import read
 from audiolm.audio.waveform import Audio
 from audiolm.evaluation.corpora import Utterance
 from audiolm.evaluation.generated import Generated, levels_made, needed
-from audiolm.evaluation.metrics.statistics import Metric, mean_metric
+from audiolm.evaluation.metrics import detection
 from audiolm.evaluation.report.results import ExperimentResult, Table
 from audiolm.evaluation.requirements import Skipped
-from audiolm.evaluation.selection import between, spread_over_speakers
+from audiolm.evaluation.selection import between, prompts_of, spread_over_speakers
 from audiolm.evaluation.tables.contract import ExperimentRequest
-from audiolm.evaluation.tables.speaker import prompts_of
 from audiolm.shapes import SAMPLE_RATE
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from audiolm.model import AudioLM
-
-PAPER = 98.6
-"""Accuracy on a balanced set, in percent (section IV-H)."""
 
 
 @runtime_checkable
@@ -89,7 +85,7 @@ def evaluate(request: ExperimentRequest) -> ExperimentResult:
     request.progress(1.0)
 
     speakers = [utterance.speaker for utterance in chosen]
-    metrics = detection_metrics(real, synthetic, speakers, options.threshold, request.seed)
+    metrics = detection.evaluate(real, synthetic, speakers, options.threshold, request.seed)
     names = {
         "balanced_accuracy": "Balanced accuracy",
         "synthetic_found": "Synthetic that is found",
@@ -122,33 +118,3 @@ def strangers_to(detector: Detector, everything: list[Utterance]) -> list[Uttera
             "give recordings of other speakers",
         )
     return unheard
-
-
-def detection_metrics(
-    real: list[float], synthetic: list[float], speakers: list[str], threshold: float, seed: int
-) -> dict[str, Metric]:
-    """Metrics from the probabilities of paired originals and continuations, in percent.
-
-    Args:
-        real: probability that each original is synthetic.
-        synthetic: the same of the continuation made from each.
-        speakers: of each pair, for the intervals.
-        threshold: from here on, sound counts as synthetic.
-        seed: of the bootstrap.
-    """
-    passed = [float(p < threshold) for p in real]
-    found = [float(p >= threshold) for p in synthetic]
-    both = [(a + b) / 2 for a, b in zip(passed, found, strict=True)]
-    ranked = [
-        1.0 if s > r else 0.5 if s == r else 0.0 for r, s in zip(real, synthetic, strict=True)
-    ]
-
-    def percent(values: list[float], paper: float | None = None) -> Metric:
-        return mean_metric(values, speakers, unit="%", scale=100, paper=paper, seed=seed)
-
-    return {
-        "balanced_accuracy": percent(both, PAPER),
-        "synthetic_found": percent(found),
-        "real_passed": percent(passed),
-        "ranked": percent(ranked),
-    }

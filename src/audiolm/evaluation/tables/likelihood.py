@@ -1,7 +1,6 @@
 """What the semantic stage thinks of recordings: their ids, and the log-likelihood of these."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from audiolm.audio.files import info, read
+from audiolm.evaluation.metrics.sequence_scores import Likelihood
 from audiolm.evaluation.requirements import Skipped
 from audiolm.model import AudioLM
 from audiolm.shapes import SAMPLE_RATE, SEMANTIC_HOP
@@ -18,21 +18,6 @@ from audiolm.stages.layout import PAD
 
 BATCH_SEQUENCES = 256
 """Sequences that are scored at once at most, however short."""
-
-
-@dataclass(frozen=True)
-class Likelihood:
-    """Of one sequence of semantic ids."""
-
-    nats: float
-    """log p of its tokens, the end of the sequence not counted."""
-    tokens: int
-    """How many were predicted: without repeats, where the stage removes them."""
-
-    @property
-    def per_token(self) -> float:
-        """Normalised by length, as in the paper's section IV-E."""
-        return self.nats / max(1, self.tokens)
 
 
 def semantic_stage(model: AudioLM) -> Stage:

@@ -21,23 +21,21 @@ from audiolm.audio.files import read
 from audiolm.audio.waveform import Audio
 from audiolm.evaluation.corpora import Utterance
 from audiolm.evaluation.generated import Generated, levels_made, needed
+from audiolm.evaluation.metrics.listening import Answer, at_least
+from audiolm.evaluation.metrics.listening import evaluate as metrics_of_answers
 from audiolm.evaluation.metrics.statistics import Metric, binomial_test
 from audiolm.evaluation.report.listening_page import ListeningTest, Question, page
 from audiolm.evaluation.report.results import ExperimentResult, Table, TableCell
 from audiolm.evaluation.requirements import Skipped
-from audiolm.evaluation.selection import between, spread_over_speakers
+from audiolm.evaluation.selection import between, prompts_of, spread_over_speakers
 from audiolm.evaluation.tables.contract import ExperimentRequest
 from audiolm.evaluation.tables.listening_answers import (
-    Answer,
     Key,
     KeyFile,
-    at_least,
     read_answers,
     read_key,
-    success_metrics,
     write_key,
 )
-from audiolm.evaluation.tables.speaker import prompts_of
 from audiolm.shapes import SAMPLE_RATE
 
 REAL_OR_NOT, PREFERENCE = "original-or-synthetic", "preference"
@@ -55,7 +53,8 @@ def evaluate(request: ExperimentRequest) -> ExperimentResult:
     """
     key_file, folder = request.out / KEY, request.out / ANSWERS
     settings = _settings(request)
-    if not key_file.exists() or read_key(key_file).settings != settings:
+    empty = key_file.exists() and not key_file.stat().st_size  # power failed while it was written
+    if empty or not key_file.exists() or read_key(key_file).settings != settings:
         if any(folder.glob("*.csv")):
             raise Skipped(
                 f"the answers in {folder} are to clips of another model or other settings",
@@ -195,7 +194,7 @@ def count(answers: Sequence[Answer], key: Key, seed: int) -> ExperimentResult:
         own = [answer for answer in answers if answer.test == test]
         if not own:
             continue
-        found = success_metrics(own, key[test], seed)
+        found = metrics_of_answers(own, key[test], seed)
         if test == PREFERENCE:  # how often the better one was A says nothing
             found = {k: v for k, v in found.items() if k not in ("a", "b")}
         metrics |= {f"{test.replace('-', '_')}.{name}": f for name, f in found.items()}

@@ -2,31 +2,19 @@
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from fractions import Fraction
-from math import comb
 from pathlib import Path
 from typing import Any
 
 from audiolm.atomic import replacing
 from audiolm.errors import CorpusError
-from audiolm.evaluation.metrics.statistics import Metric, mean_metric, proportion_metric
+from audiolm.evaluation.metrics.listening import Answer
 
 COLUMNS = ("test", "rater", "item", "answer")
 
 Key = dict[str, dict[str, str]]
 """By test and item: the right answer, or the one that is for AudioLM."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a rater said of an item."""
-
-    test: str
-    rater: str
-    item: str
-    answer: str
 
 
 @dataclass(frozen=True)
@@ -109,44 +97,3 @@ def _check(answer: Answer, key: Key, where: str) -> None:
         raise CorpusError(
             f"{where}: {answer.answer!r} is no answer; expected {' or '.join(allowed)}"
         )
-
-
-def success_metrics(
-    answers: Sequence[Answer], right: Mapping[str, str], seed: int
-) -> dict[str, Metric]:
-    """How often raters say what is true (section IV-G).
-
-    Args:
-        answers: of one test; not empty.
-        right: by item, the right answer.
-        seed: of the bootstrap.
-
-    Returns:
-        `all`, in percent of all answers with Wilson's interval, as if answers were independent;
-        `over_items` and `over_raters`, the same with intervals over clips and over raters; and of
-        each right answer alone, under its name.
-    """
-    correct = [float(a.answer == right[a.item]) for a in answers]
-    metrics = {
-        "all": proportion_metric(round(sum(correct)), len(correct)),
-        "over_items": mean_metric(
-            correct, [a.item for a in answers], unit="%", scale=100, seed=seed
-        ),
-        "over_raters": mean_metric(
-            correct, [a.rater for a in answers], unit="%", scale=100, seed=seed
-        ),
-    }
-    for truth in dict.fromkeys(right.values()):
-        of_truth = [c for c, a in zip(correct, answers, strict=True) if right[a.item] == truth]
-        if of_truth:
-            metrics[truth] = proportion_metric(round(sum(of_truth)), len(of_truth))
-    return metrics
-
-
-def at_least(successes: int, trials: int) -> float:
-    """Exact one-sided p of a fair coin: how likely are so many successes or more?
-
-    The paper's p = 0.23 for 512 of 1000 right answers is this; two-sided it is 0.47.
-    """
-    ways = sum(comb(trials, k) for k in range(successes, trials + 1))
-    return float(Fraction(ways, 2**trials))

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from audiolm.errors import CorpusError
 from audiolm.evaluation.corpora import ProbePair, read_lexical, read_syntactic
+from audiolm.evaluation.metrics.sequence_scores import Likelihood, preference
 from audiolm.evaluation.metrics.statistics import Metric, mean_metric
 from audiolm.evaluation.report.results import ExperimentResult, Table, TableCell
 from audiolm.evaluation.requirements import Skipped
@@ -22,7 +23,6 @@ from audiolm.evaluation.selection import limited
 from audiolm.evaluation.tables.bits import bits_per_token
 from audiolm.evaluation.tables.contract import ExperimentRequest
 from audiolm.evaluation.tables.likelihood import (
-    Likelihood,
     likelihoods,
     semantic_ids,
     semantic_stage,
@@ -51,10 +51,9 @@ class Judged:
     good: Likelihood
     bad: Likelihood
 
-    def right(self, normalised: bool = True) -> float:
+    def right(self, per_token: bool = True) -> float:
         """1 if the good one is likelier, a half for a tie."""
-        good, bad = (side.per_token if normalised else side.nats for side in (self.good, self.bad))
-        return 0.5 if good == bad else float(good > bad)
+        return preference(self.good, self.bad, per_token)
 
 
 def evaluate(request: ExperimentRequest) -> ExperimentResult:
@@ -130,11 +129,11 @@ def _judge_set(
     if kind == "lexical":
         subsets["in_vocabulary"] = [j for j in judged if j.pair.in_vocabulary]
     for subset, chosen in subsets.items():
-        for suffix, normalised in (("", True), (".not_normalised", False)):
+        for suffix, per_token in (("", True), (".not_normalised", False)):
             if chosen:
                 key = f"{name}.{subset}{suffix}"
                 paper = None if about else PAPER.get(key)
-                metrics[key] = _accuracy(chosen, normalised, request.seed, paper)
+                metrics[key] = _accuracy(chosen, per_token, request.seed, paper)
     result.metrics.update(metrics)
     title = about["title"] if about else {"swuggy": "sWUGGY", "sblimp": "sBLIMP"}[name]
     result.tables.append(_main_table(title, name, metrics))
@@ -171,12 +170,12 @@ def _judged(
 
 
 def _accuracy(
-    judged: Sequence[Judged], normalised: bool, seed: int, paper: float | None = None
+    judged: Sequence[Judged], per_token: bool, seed: int, paper: float | None = None
 ) -> Metric:
     """Percent of pairs judged right, the voices of a pair averaged first."""
     by_pair: dict[str, list[float]] = defaultdict(list)
     for one in judged:
-        by_pair[one.pair.id].append(one.right(normalised))
+        by_pair[one.pair.id].append(one.right(per_token))
     means = [sum(values) / len(values) for values in by_pair.values()]
     return mean_metric(means, unit="%", scale=100, note="pairs resampled", paper=paper, seed=seed)
 
@@ -188,7 +187,8 @@ def _main_table(title: str, name: str, metrics: Mapping[str, Metric]) -> Table:
             subset = key.removeprefix(f"{name}.").replace("_", " ")
             rows.append([subset, metric, metrics[f"{key}.not_normalised"]])
     columns = ["pairs", "normalised by length, %", "not normalised, %"]
-    return Table(title, columns, rows, "Pairs judged right; higher is better, 50 is chance.")
+    note = "Pairs judged right; higher is better, 50 is chance."
+    return Table(title, columns, rows, note, by_speaker=False)
 
 
 def _detail_table(title: str, judged: Sequence[Judged], seed: int) -> Table:
@@ -202,7 +202,7 @@ def _detail_table(title: str, judged: Sequence[Judged], seed: int) -> Table:
         for group, chosen in groups.items()
     ]
     columns = ["voice, kind", "normalised by length, %", "pairs"]
-    return Table(f"{title}, by voice and by kind", columns, rows)
+    return Table(f"{title}, by voice and by kind", columns, rows, by_speaker=False)
 
 
 def _write_pairs(path: Path, judged: Sequence[Judged]) -> None:
@@ -219,7 +219,7 @@ def _write_pairs(path: Path, judged: Sequence[Judged]) -> None:
             "nats_bad": f"{one.bad.nats:.4f}",
             "tokens_bad": one.bad.tokens,
             "right": one.right(),
-            "right_not_normalised": one.right(normalised=False),
+            "right_not_normalised": one.right(per_token=False),
         }
         for one in judged
     ]

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import click
 
+from audiolm.cli.options import use_threads
+
 
 @click.command("train")
 @click.argument("folder", type=click.Path(path_type=Path))
@@ -50,14 +52,12 @@ def train(
 
     Every step can be interrupted; the same command goes on from its last checkpoint.
     """
-    import torch
-
     from audiolm.pretrained import choose_device, find
     from audiolm.training.preset import load_preset
     from audiolm.training.recipe import TrainingRequest, train_model
 
     if threads:
-        torch.set_num_threads(threads)
+        use_threads(threads)
     settings = list(assignments)
     if seed is not None:
         settings.append(f"seed={seed}")

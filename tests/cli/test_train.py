@@ -16,7 +16,7 @@ def asked(monkeypatch):
 
     def train_model(request):
         requests.append(request)
-        return {"model": str(request.out), "steps": {}}
+        return {"model": str(request.out), "steps": {}, "lacks": []}
 
     monkeypatch.setattr(recipe, "train_model", train_model)
     return requests
@@ -83,7 +83,7 @@ def test_help_tells_every_option(audiolm) -> None:
 
 def test_json_is_the_summary_and_nothing_else(audiolm, asked, tmp_path) -> None:
     answer = audiolm("train", tmp_path, "--out", tmp_path / "m", "--json")
-    assert json.loads(answer.out) == {"model": str(tmp_path / "m"), "steps": {}}
+    assert json.loads(answer.out) == {"model": str(tmp_path / "m"), "steps": {}, "lacks": []}
 
 
 def test_one_of_several_processes_speaks_for_all(audiolm, asked, tmp_path, monkeypatch) -> None:
@@ -101,6 +101,14 @@ def test_one_of_several_processes_speaks_for_all(audiolm, asked, tmp_path, monke
         (["--set", "seed"], "--set seed: write it as key=value"),
         (["--only", "codex"], "--only codex: not a step; use some of codec, w2v_bert"),
         (["--minutes", "0"], "Invalid value for '--minutes'"),
+        (["--minutes", "nan"], "Invalid value for '--minutes': nan is not a time"),
+        (["--minutes", "inf"], "Invalid value for '--minutes': inf is not a time"),
+        (
+            ["--set", "training.codec.optimization.minutes=.nan"],
+            "optimization.minutes: Input should",
+        ),
+        (["--set", "codec={kind: spectral, kind: soundstream}"], "codec.kind is there twice"),
+        (["--set", "stages.fine.layout.kind=coarse"], "stages.fine.layout.kind: coarse cannot be"),
         (["--seed", "-1"], "Invalid value for '--seed'"),
         ([], "there is no such folder"),
     ],
@@ -113,6 +121,27 @@ def test_bad_input_is_one_line_and_exit_2(audiolm, tmp_path, arguments, says) ->
     assert answer.out == ""
     assert says in answer.err
     assert answer.err.count("\n") == 1
+
+
+def test_what_cannot_be_heard_yet_is_not_said_to_be(audiolm, tmp_path, training_corpus) -> None:
+    short = ("--set", "training.codec.optimization.steps=1")
+    answer = audiolm(
+        *("train", training_corpus, "--out", tmp_path / "m", "--preset", "tiny"),
+        *("--only", "codec", *short),
+    )
+    assert answer.code == 0
+    assert answer.out == (
+        f"{tmp_path / 'm'}: trained; before it can be heard it needs semantic, stage_semantic, "
+        "stage_coarse, which the same command without --only makes\n"
+    )
+
+
+def test_an_empty_number_of_processes_is_one_line(audiolm, tmp_path, monkeypatch) -> None:
+    for variable in ("", "two", "0", "-1", "1.5"):
+        monkeypatch.setenv("WORLD_SIZE", variable)
+        answer = audiolm("train", tmp_path, "--out", tmp_path / "m", "--preset", "tiny")
+        assert (answer.code, answer.err.count("\n")) == (2, 1)
+        assert answer.err.startswith(f"audiolm: WORLD_SIZE={variable}: is not a number from 1 on")
 
 
 def test_an_interruption_says_how_to_go_on(audiolm, tmp_path, monkeypatch) -> None:

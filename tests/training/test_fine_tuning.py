@@ -13,6 +13,7 @@ from audiolm.data.tokens import TokenStore
 from audiolm.model_io.folder import load_part
 from audiolm.model_io.manifest import read_manifest
 from audiolm.pretrained import load
+from audiolm.training import model_parts
 from tiny import noise
 
 
@@ -278,19 +279,15 @@ def test_every_process_goes_by_what_the_first_one_sees(
     trained_model, training_corpus, tmp_path, monkeypatch
 ) -> None:
     """It may have copied a part before another looks: both must wait for each other equally."""
-    from audiolm.training.workshop import TrainingRequest, X
-
     from audiolm.training.distributed import World
-    from audiolm.training.preset import load_preset
+    from audiolm.training.model_parts import ModelParts
 
-    request = TrainingRequest(
-        training_corpus, tmp_path / "m", load_preset("tiny"), start=trained_model, quiet=True
-    )
-    place = X(request)
-    place.parts.part("codec", "codec")  # it is there now
+    cpu = torch.device("cpu")
+    parts = ModelParts(tmp_path / "m", trained_model, lambda: {"data": {}}, World(), cpu, print)
+    parts.part("codec", "codec")  # it is there now
     waited = []
-    place.parts.world = World(1, 2)
-    monkeypatch.setattr(workshop_module.distributed, "agree", lambda value, *_: 0.0)
-    monkeypatch.setattr(workshop_module.distributed, "wait", waited.append)
-    place.parts.part("codec", "codec")
-    assert waited == [place.parts.world]
+    parts.world = World(1, 2)
+    monkeypatch.setattr(model_parts.distributed, "agree", lambda value, *_: 0.0)
+    monkeypatch.setattr(model_parts.distributed, "wait", waited.append)
+    parts.part("codec", "codec")
+    assert waited == [parts.world]

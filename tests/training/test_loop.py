@@ -12,6 +12,7 @@ from torch import nn
 
 from audiolm.errors import TrainingError
 from audiolm.training import loop
+from audiolm.training import optimizer as optimizer_module
 from audiolm.training.distributed import World
 from audiolm.training.loop import train
 from audiolm.training.tasks.task import Loss, Validation
@@ -240,3 +241,63 @@ def test_two_processes_equal_one_with_twice_the_batch(tmp_path: Path) -> None:
         for name, value in expected.items():
             torch.testing.assert_close(found[name], value, rtol=1e-4, atol=1e-6)
     assert (tmp_path / "two" / "checkpoint.pt").exists()
+
+
+def test_the_batch_that_is_kept_is_the_part_of_the_accumulation_with_the_nan(tmp_path) -> None:
+    """Of three backward passes of step 2, the first one (batch 6) has it."""
+    task = Line(optimization(accumulate=3, batch_size=12), poison=6)
+    with pytest.raises(TrainingError, match=r"step 2 is not finite.*batch-of-step-2\.pt"):
+        run(task, tmp_path)
+    kept = torch.load(tmp_path / "batch-of-step-2.pt")
+    assert torch.equal(kept.isnan(), task.batch(6, 0).isnan())
+    assert kept.isnan().any()
+
+
+class Watched(Line):
+    """Remembers the gradient that each update is made with (the optimizers hide its size)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.networks["line"][2].p = 0.0
+        self.gradients: list[torch.Tensor] = []
+
+    @property
+    def weights(self) -> list[torch.Tensor]:
+        return list(self.networks["line"].parameters())
+
+
+def watch_updates(task: Watched, monkeypatch) -> None:
+    """AdamW hides the size of a gradient: it is looked at just before the update."""
+
+    def build(network, config):
+        optimizer = optimizer_module.build_optimizer(network, config)
+        step = optimizer.step
+
+        def watched() -> None:
+            task.gradients.append(torch.cat([p.grad.flatten() for p in task.weights]).clone())
+            step()
+
+        optimizer.step = watched
+        return optimizer
+
+    monkeypatch.setattr(loop, "build_optimizer", build)
+
+
+def test_a_gradient_is_clipped_before_the_update(tmp_path, monkeypatch) -> None:
+    task = Watched(optimization(steps=2, clip=1e-3))
+    watch_updates(task, monkeypatch)
+    run(task, tmp_path)
+    assert [float(g.norm()) for g in task.gradients] == pytest.approx([1e-3, 1e-3], rel=1e-3)
+
+
+def test_the_gradient_of_an_accumulation_is_the_mean_over_its_passes(tmp_path, monkeypatch) -> None:
+    task = Watched(optimization(steps=1, accumulate=4, clip=1e9))
+    task.optimization = task.optimization.model_copy(update={"batch_size": 8})
+    watch_updates(task, monkeypatch)
+    expected = []
+    for number in range(4):
+        loss = task.loss("line", task.batch(number, 0), 0.0).total
+        gradient = torch.autograd.grad(loss, task.weights)
+        expected.append(torch.cat([g.flatten() for g in gradient]))
+    run(task, tmp_path)
+    torch.testing.assert_close(task.gradients[0], torch.stack(expected).mean(0))

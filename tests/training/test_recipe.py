@@ -252,6 +252,13 @@ def test_quiet_says_warnings_and_nothing_else(again, capsys, monkeypatch) -> Non
     assert [line for line in said.err.splitlines() if "warning: " not in line] == []
 
 
+def test_a_step_is_seeded_by_the_preset(again, model, capsys) -> None:
+    """A network that starts from other random numbers has other weights."""
+    prints = fingerprints(model)
+    again("seed=1", only=["fine"], restart=True, quiet=True)
+    assert fingerprints(model)["stage_fine"] != prints["stage_fine"]
+
+
 def test_the_global_generator_decides_nothing(again, model) -> None:
     prints = fingerprints(model)
     torch.manual_seed(123)

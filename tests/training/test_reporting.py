@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from audiolm.training import logbook
+from audiolm.training import reporting
 from audiolm.training.reporting import ProgressBar, TrainingLog
 
 
@@ -36,13 +36,13 @@ class Terminal(io.StringIO):
 @pytest.fixture
 def terminal(monkeypatch) -> Terminal:
     stderr = Terminal()
-    monkeypatch.setattr(logbook, "sys", SimpleNamespace(stderr=stderr))  # pytest sets sys.stderr
+    monkeypatch.setattr(reporting, "sys", SimpleNamespace(stderr=stderr))  # pytest sets sys.stderr
     return stderr
 
 
 @pytest.fixture(autouse=True)
 def without_tensorboard(monkeypatch) -> None:
-    monkeypatch.setattr(logbook, "_open_tensorboard", lambda folder: None)
+    monkeypatch.setattr(reporting, "_open_tensorboard", lambda folder: None)
 
 
 def test_figures_are_lines_of_json_and_a_second_sitting_appends(tmp_path) -> None:
@@ -162,7 +162,7 @@ class Board:
 
 def test_tensorboard_gets_figures_waveforms_and_their_spectrograms(tmp_path, monkeypatch) -> None:
     board = Board()
-    monkeypatch.setattr(logbook, "_open_tensorboard", lambda folder: board)
+    monkeypatch.setattr(reporting, "_open_tensorboard", lambda folder: board)
     tone = 2 * torch.sin(2 * torch.pi * 2000 * torch.arange(16_000) / 16_000)  # too loud
     with TrainingLog(tmp_path, "codec", quiet=True) as log:
         log.record("validation", 7, {"loss": 1.5})

@@ -1,5 +1,7 @@
 """The training folder and the recordings: what is used, what is left out, what is refused."""
 
+import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +10,7 @@ import soundfile
 
 from audiolm.data.corpus import open_corpus
 from audiolm.data.tokens import TokenStore
-from audiolm.errors import CorpusError, TrainingError
+from audiolm.errors import ConfigurationError, CorpusError, TrainingError
 from audiolm.model_io.manifest import read_manifest
 from audiolm.training.distributed import World
 from audiolm.training.plan import make_context
@@ -16,6 +18,7 @@ from audiolm.training.preset import load_preset
 from audiolm.training.recipe import STEPS, TrainingRequest, train_model
 from audiolm.training.steps.step import Context
 from audiolm.training.training_folder import training_folder
+from training.toy import SECOND_ROUND
 
 
 def opened(folder: Path, out: Path, *settings: str) -> Context:
@@ -151,7 +154,7 @@ def test_a_semantic_stage_alone_needs_no_codec(corpus_folder, tmp_path) -> None:
 
 
 def test_nothing_is_said_where_all_files_can_be_read(training_corpus, tmp_path, capsys) -> None:
-    opened(training_corpus, tmp_path / "model").recordings
+    opened(training_corpus, tmp_path / "model")
     assert capsys.readouterr().err == ""
     assert not (tmp_path / "model" / "training" / "skipped.txt").exists()
 
@@ -203,7 +206,7 @@ def test_no_recordings_are_told_at_once(tmp_path, make, says) -> None:
 
 def test_a_single_recording_leaves_none_to_judge_by(corpus_folder, tmp_path) -> None:
     with pytest.raises(CorpusError, match=r"single speaker or recording.*--validation"):
-        opened(corpus_folder(1), tmp_path / "model").recordings
+        opened(corpus_folder(1), tmp_path / "model")
 
 
 def test_a_folder_of_something_else_is_not_written_into(training_corpus, tmp_path) -> None:
@@ -234,6 +237,10 @@ def test_an_empty_folder_becomes_a_model_folder(training_corpus, tmp_path) -> No
     [
         ("clustering", r"checkpoint\.pt: is not there yet; give --only w2v_bert first"),
         ("tokens", "there is no codec in it yet; give --only codec first"),
+        (
+            "semantic",
+            "there is no semantic tokenizer in it yet; give --only w2v_bert,clustering first",
+        ),
         ("coarse", "there is no codec in it yet; give --only codec first"),
     ],
 )
@@ -255,3 +262,109 @@ def test_a_stage_needs_finished_tokens(trained_model, training_corpus, tmp_path)
     )
     with pytest.raises(TrainingError, match=r"tokens: not finished; give --only tokens first"):
         train_model(request)
+
+
+def test_a_missing_tokenizer_names_all_the_steps_that_make_it(training_corpus, tmp_path) -> None:
+    preset = load_preset("tiny", SECOND_ROUND)
+    request = TrainingRequest(training_corpus, tmp_path / "m", preset, only=["semantic"])
+    every = "w2v_bert,clustering,second_round,second_clustering"
+    with pytest.raises(TrainingError, match=f"tokenizer in it yet; give --only {every} first"):
+        train_model(request)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such lock")
+def test_a_second_training_in_one_folder_is_refused(corpus_folder, tmp_path) -> None:
+    preset = load_preset("tiny", ["training.codec.optimization.steps=1", "recipe=[codec]"])
+    request = TrainingRequest(corpus_folder(6), tmp_path / "m", preset, quiet=True)
+    with training_folder(tmp_path / "m", preset, World()) as folder:
+        says = rf"m: another training is at work in it \(process {os.getpid()}\); wait for its end"
+        with pytest.raises(TrainingError, match=says):
+            train_model(request)
+        assert not (folder / "codec").exists()
+    train_model(request)  # the lock has fallen
+    with pytest.raises(ZeroDivisionError), training_folder(tmp_path / "m", preset, World()):
+        raise ZeroDivisionError
+    train_model(request)
+
+
+def test_batches_that_processes_cannot_share_are_refused(training_corpus, tmp_path) -> None:
+    place = "training.stages.coarse.optimization"
+    preset = load_preset("tiny", [f"{place}.accumulate=3"])
+    request = TrainingRequest(training_corpus, tmp_path / "m", preset, quiet=True)
+    with pytest.raises(
+        ConfigurationError, match=rf"{place}\.batch_size: 4 crops cannot be divided"
+    ):
+        train_model(request)
+    assert not (tmp_path / "m" / "training" / "codec").exists()  # before hours of other steps
+
+
+def one_step(folder: Path, out: Path, steps: int, **changes) -> dict:
+    """Train a codec for so many steps."""
+    place = "training.codec.optimization"
+    settings = [f"{place}.steps={steps}", f"{place}.checkpoint_seconds=1e-9", "recipe=[codec]"]
+    request = TrainingRequest(folder, out, load_preset("tiny", settings), quiet=True, **changes)
+    return train_model(request)["steps"]["codec"]
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"a": 1}', "null"])
+def test_a_broken_done_is_none_and_the_step_is_finished_again(
+    corpus_folder, tmp_path, content
+) -> None:
+    out, folder = tmp_path / "m", corpus_folder(6)
+    metrics = one_step(folder, out, 3)
+    done = out / "training" / "codec" / "done.json"
+    done.write_text(content)
+    again = one_step(folder, out, 3)
+    assert again["loss"] == metrics["loss"]
+    assert json.loads(done.read_text())["metrics"]["steps"] == 3
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]"])
+def test_broken_settings_are_told_with_the_remedy(corpus_folder, tmp_path, content) -> None:
+    out, folder = tmp_path / "m", corpus_folder(6)
+    one_step(folder, out, 3)
+    settings = out / "training" / "codec" / "settings.json"
+    settings.write_text(content)
+    with pytest.raises(TrainingError, match=r"settings\.json: is empty or broken; delete it if"):
+        one_step(folder, out, 4)
+    one_step(folder, out, 4, restart=True)
+    settings.write_text(content)
+    settings.unlink()
+    assert one_step(folder, out, 5)["steps"] == 5
+
+
+def test_a_broken_checkpoint_gives_way_to_the_one_before(corpus_folder, tmp_path, capsys) -> None:
+    out, folder = tmp_path / "m", corpus_folder(6)
+    one_step(folder, out, 3)
+    checkpoint = out / "training" / "codec" / "checkpoint.pt"
+    checkpoint.write_bytes(b"")
+    assert one_step(folder, out, 4)["steps"] == 4
+    assert "checkpoint.pt: cannot be read; going on from the checkpoint" in capsys.readouterr().err
+    for path in checkpoint.parent.glob("checkpoint*.pt"):
+        path.write_bytes(b"")
+    with pytest.raises(TrainingError, match=r"not a checkpoint.*--only codec --restart"):
+        one_step(folder, out, 5)
+    assert one_step(folder, out, 5, restart=True)["steps"] == 5
+
+
+def test_recordings_that_changed_between_two_runs_are_noticed(corpus_folder, tmp_path) -> None:
+    out, folder = tmp_path / "m", corpus_folder(6)
+    one_step(folder, out, 2)
+    (path, *_) = sorted(folder.glob("*.wav"))
+    samples, rate = soundfile.read(path)
+    os.utime(path)  # the same recording, copied
+    assert one_step(folder, out, 3)["steps"] == 3
+    soundfile.write(path, samples[::-1], rate)
+    for only in (2, 4):  # done, and to be gone on with
+        with pytest.raises(TrainingError, match="codec: was begun with other recordings than are"):
+            one_step(folder, out, only)
+    soundfile.write(path, samples, rate)
+    assert one_step(folder, out, 4)["steps"] == 4
+    moved = folder.rename(tmp_path / "elsewhere")
+    assert one_step(moved, out, 5)["steps"] == 5
+
+
+def test_each_step_and_each_process_begins_with_random_numbers_of_its_own() -> None:
+    seeds = {seed_of(step, seed, rank) for step in STEPS for seed in (0, 1) for rank in (0, 1)}
+    assert len(seeds) == 4 * len(STEPS)
+    assert seed_of(STEPS[0], 0, 0) == 15793235383387715774  # and the same in every version

@@ -1,22 +1,37 @@
 """`audiolm train`: from a folder of recordings to a model of your own."""
 
 import json
+import math
 import os
 import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
 from audiolm.cli.options import use_threads
 
 
+class Minutes(click.FloatRange):
+    """A time that ends: "nan" and "inf" are numbers to Python, too, and would train for ever."""
+
+    def convert(
+        self, value: Any, parameter: click.Parameter | None, context: click.Context | None
+    ) -> float:
+        """The number of minutes."""
+        minutes = float(super().convert(value, parameter, context))
+        if not math.isfinite(minutes):
+            self.fail(f"{value} is not a time; give a number above 0", parameter, context)
+        return minutes
+
+
 @click.command("train")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Model folder.")
 @click.option("--preset", "preset_name", default="small", show_default=True, help="Name or file.")
-@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Time in all.")
+@click.option("--minutes", type=Minutes(min=0, min_open=True), help="Time in all.")
 @click.option("--only", default="", metavar="PART,...", help="Only these steps of the recipe.")
 @click.option(
     "--from",

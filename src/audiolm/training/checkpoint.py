@@ -146,7 +146,7 @@ def read_checkpoint(
     errors: list[Exception] = []
     for path in there:
         try:
-            saved = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+            saved = torch.load(path, map_location="cpu", weights_only=True)
             if not isinstance(saved, dict):
                 raise ValueError("it holds something else")
         except Exception as error:

@@ -19,7 +19,7 @@ from audiolm.training import distributed
 from audiolm.training.checkpoint import CHECKPOINT, LoopState, load_checkpoint, save_checkpoint
 from audiolm.training.distributed import World
 from audiolm.training.optimizer import AveragedWeights, build_optimizer, only
-from audiolm.training.prefetch import Prefetcher
+from audiolm.training.prefetch import AHEAD, Prefetcher
 from audiolm.training.reporting import TrainingLog
 from audiolm.training.tasks.task import Task, Validation, keep_batch
 
@@ -81,7 +81,7 @@ def train(task: Task, folder: Path, device: torch.device, world: World, *, quiet
             log.say(f"resumed at step {state.step}")
         before, begun, saved_at = state.seconds, time.monotonic(), time.monotonic()
 
-        batches = stack.enter_context(_batches(task, state))
+        batches = stack.enter_context(_batches(task, state, device))
         progress = config.progress(state.step, state.seconds)
         while progress < 1:
             # Gradients of every network on this step's batches, one backward pass after the other.
@@ -163,7 +163,7 @@ def _validate(
     return validation
 
 
-def _batches(task: Task, state: LoopState) -> Prefetcher[Any]:
+def _batches(task: Task, state: LoopState, device: torch.device) -> Prefetcher[Any]:
     """This process's batches from the step that the state has reached on."""
     config = task.optimization
     first = state.step * config.accumulate
@@ -176,7 +176,8 @@ def _batches(task: Task, state: LoopState) -> Prefetcher[Any]:
         """When the batch is used: known where steps set the length; a clock is read by now."""
         return config.progress(number // config.accumulate, state.seconds)
 
-    return Prefetcher(make, expected_progress, first, left)
+    ahead = 0 if device.type == "cpu" else AHEAD
+    return Prefetcher(make, expected_progress, first, left, ahead)
 
 
 def _gradient_norms(networks: nn.ModuleDict) -> dict[str, Tensor]:

@@ -2,6 +2,11 @@
 
 A batch is a function of its number, so what is made ahead is what would have been made in time: the
 same batches in the same order, and an error in place of the batch that it belongs to.
+
+Where the network computes on a GPU its thread only waits: the processor is free for batches.
+On a CPU the network has every core: nothing is made ahead there, and there is no thread. (It would
+also break "resumed equals uninterrupted": oneDNN's bfloat16 kernels round otherwise, now and then,
+while another thread is at work.)
 """
 
 from collections import deque
@@ -26,7 +31,7 @@ class Prefetcher(Generic[Batch]):
         expect: what else a batch depends on; called in the caller's thread.
         first: number of the first batch.
         count: how many will be taken at most; None: no end is known.
-        ahead: how many are made ahead.
+        ahead: how many are made ahead; 0 makes each when it is taken, without a thread.
     """
 
     def __init__(
@@ -41,9 +46,12 @@ class Prefetcher(Generic[Batch]):
         self._next = first
         self._end = None if count is None else first + count
         self._waiting: deque[Future[Batch]] = deque()
+        self._thread: ThreadPoolExecutor | None = None
         self._over = False
 
     def __enter__(self) -> Self:
+        if not self._ahead:
+            return self
         on_gpu = torch.cuda.is_available() and torch.cuda.is_initialized()
         gpu = torch.cuda.current_device() if on_gpu else None
 
@@ -63,7 +71,8 @@ class Prefetcher(Generic[Batch]):
     ) -> None:
         self._over = True
         self._waiting.clear()
-        self._thread.shutdown(wait=True, cancel_futures=True)
+        if self._thread is not None:
+            self._thread.shutdown(wait=True, cancel_futures=True)
 
     def take(self) -> Batch:
         """The next batch.
@@ -71,6 +80,9 @@ class Prefetcher(Generic[Batch]):
         Raises:
             Exception: whatever making it raised.
         """
+        if self._thread is None:
+            self._next += 1
+            return self._make(self._next - 1, self._expect(self._next - 1))
         while len(self._waiting) <= self._ahead and self._next != self._end:
             asked = self._thread.submit(self._one, self._next, self._expect(self._next))
             self._waiting.append(asked)

@@ -87,7 +87,10 @@ def numbered_task(numbered, crop_seconds: float = 0.5, world: World | None = Non
     train, targets = numbered([30_000, 12_345, 3_000, 51_200])
     validation, held_out_targets = numbered([20_001, 640, 9_999], "b")
     train.world = world or World()
-    training = W2vBertTraining(optimization=optimization(6), crop_seconds=crop_seconds)
+    crops = 3 * train.world.size  # three on each process
+    training = W2vBertTraining(
+        optimization=optimization(6, batch_size=crops), crop_seconds=crop_seconds
+    )
     return W2vBertTask(CONFIG, training, train, validation, 3, (targets, held_out_targets))
 
 
@@ -183,7 +186,7 @@ def test_a_second_round_makes_another_tokenizer_of_the_first(train, trained_mode
     kept = load_part(model / "training" / "clustering", "semantic")
     assert kept.fingerprint() == semantic(trained_model)
     done = json.loads((model / "training" / "second_round" / "done.json").read_text())
-    assert done["inputs"] == {"semantic": semantic(trained_model)}
+    assert done["inputs"]["semantic"] == semantic(trained_model)
     # What it learnt to name are the first tokenizer's ids.
     targets = TokenStore(model / "training" / "second_round" / "targets" / "validation")
     for index, recording in enumerate(targets.recordings):
@@ -250,7 +253,9 @@ def test_done_it_is_not_done_again_unless_more_is_asked(train, capsys) -> None:
         train("training.second_round.optimization.steps=33", only=["second_clustering"])
 
 
-def test_targets_of_other_recordings_are_refused(train, corpus_folder, speech_like) -> None:
+def test_targets_of_other_recordings_are_refused(
+    train, corpus_folder, speech_like, tmp_path
+) -> None:
     """Or a recording would be trained to name the ids of another."""
     folder = corpus_folder(6, layout="librispeech", speakers=3)
     first = ["codec", "w2v_bert", "clustering", "second_round"]
@@ -260,6 +265,12 @@ def test_targets_of_other_recordings_are_refused(train, corpus_folder, speech_li
     new = folder / "100" / "1" / "100-1-0000b.wav"
     soundfile.write(new, speech_like(1.0, seed=50), 16_000)
     longer = [*short[:2], "training.second_round.optimization.steps=3"]
+    with pytest.raises(TrainingError, match=r"second_round: was begun with other recordings.*--re"):
+        train(*longer, out="empty/m", folder=folder, only=["second_round"])
+    done = tmp_path / "empty/m/training/second_round/done.json"
+    content = json.loads(done.read_text())
+    del content["inputs"]["recordings"]  # as an earlier version has left it
+    done.write_text(json.dumps(content))
     with pytest.raises(CorpusError, match=r"targets/.*tokens of other recordings.*; delete"):
         train(*longer, out="empty/m", folder=folder, only=["second_round"])
 
@@ -306,7 +317,7 @@ def test_a_further_round_goes_on_from_the_tokenizer_of_another_model(
     metrics = train(out="empty/m", start=trained_model, only=STEPS)
     assert metrics["second_round"]["steps"] == 30
     done = json.loads((tmp_path / "empty/m/training/second_round/done.json").read_text())
-    assert done["inputs"] == {"semantic": semantic(trained_model)}
+    assert done["inputs"]["semantic"] == semantic(trained_model)
     assert semantic(tmp_path / "empty/m") != semantic(trained_model)
     with pytest.raises(TrainingError, match="holds no tokenizer yet; give --only clustering"):
         train(out="other/m", only=STEPS)

@@ -125,7 +125,7 @@ def test_it_learns_and_is_exported_without_training_state(recordings, tmp_path) 
 
 
 def test_only_the_decoder_learns_where_that_is_asked(recordings, tmp_path) -> None:
-    """With discriminators, averaged weights, a checkpoint and a validation: codes stay what they are."""
+    """With discriminators, averaged weights, checkpoint, validation: codes stay what they are."""
 
     def build() -> CodecTask:
         return task(recordings, decoder_only=True)

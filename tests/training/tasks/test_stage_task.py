@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from audiolm.stages import AutoregressiveConfig, LayoutConfig, TransformerConfig
-from audiolm.training import stage_task
+from audiolm.training.tasks import stage as stage_task
 from audiolm.training.tasks.stage import StageTask, StageTraining
 from training.resuming import CPU, assert_resumed_equals_uninterrupted, optimization, run
 from training.toy import LEVELS, K, N

@@ -107,9 +107,7 @@ def test_tokens_of_other_parts_are_refused(lm, recordings, tmp_path) -> None:
         tokenized(tiny_model(seed=1, kinds=()), recordings[0], tmp_path)
 
 
-def test_recordings_that_changed_between_two_runs_are_refused(
-    lm, recordings, tmp_path, monkeypatch
-) -> None:
+def test_recordings_that_changed_between_two_runs_are_refused(lm, recordings, tmp_path) -> None:
     def stop(share: float) -> None:
         raise StoppedError
 

@@ -254,7 +254,7 @@ def _altered(path: Path, found: str) -> ModelFolderError:
 def _refuse_orphans(parts: Mapping[str, Part], stored: Mapping[str, str], dtype: Dtype) -> None:
     """Refuse to round a codec or tokenizer into one that its stages were not trained on."""
     for name, part in parts.items():
-        for of in ("codec", "semantic"):
+        for of in part_kind(name).ids_of:
             expected = getattr(part.config, f"{of}_fingerprint", "")
             if expected and expected != stored.get(of, expected):
                 raise ModelFolderError(

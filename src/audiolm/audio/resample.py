@@ -31,13 +31,6 @@ def resample_blocks(
         yield from blocks
         return
     stream = soxr.ResampleStream(from_rate, to_rate, 1, dtype="float32", quality=QUALITY)
-    given = returned = 0
-    nothing = np.zeros(0, dtype=np.float32)
     for block in blocks:
-        given += len(block)
-        samples = stream.resample_chunk(block)
-        returned += len(samples)
-        yield samples
-    rest = stream.resample_chunk(nothing, last=True)
-    missing = max(0, round(given * to_rate / from_rate) - returned)
-    yield np.pad(rest[:missing], (0, missing - len(rest[:missing])))
+        yield stream.resample_chunk(block)
+    yield stream.resample_chunk(np.zeros(0, dtype=np.float32), last=True)

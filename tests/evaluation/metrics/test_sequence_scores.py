@@ -18,9 +18,7 @@ def test_bits_are_nats_by_log_two():
     assert bits(math.log(0.25)) == pytest.approx(2)
 
 
-@pytest.mark.parametrize(
-    "broken", [Likelihood(1.0, 2), Likelihood(math.nan, 2), Likelihood(-1, -1)]
-)
-def test_what_is_no_likelihood_is_refused(broken):
+@pytest.mark.parametrize(("nats", "tokens"), [(1.0, 2), (math.nan, 2), (-1.0, -1)])
+def test_what_is_no_likelihood_is_refused(nats, tokens):
     with pytest.raises(ValueError, match="cannot be"):
         evaluate(Likelihood(nats, tokens), Likelihood(-1, 1))

@@ -472,7 +472,7 @@ def test_a_part_of_the_evaluation(card, corpus, tmp_path) -> None:
     )
     report = run(asked)
     assert report["device"] == "cuda:0"
-    part = report["parts"]["continuation"]
+    part = report["experiments"]["continuation"]
     assert part["state"] == "done"
     assert {"voice.audiolm", "bits.audiolm", "bits.acoustic_only"} <= set(part["metrics"])
 

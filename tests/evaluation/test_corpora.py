@@ -83,13 +83,12 @@ def test_an_item_file_needs_no_header(tmp_path):
     ("name", "reader"),
     [
         ("dev.item", lambda folder: read_items(folder / "dev.item")),
-        ("transcripts.txt", read_transcripts),
         ("gold.csv", read_lexical),
     ],
 )
 def test_a_file_that_is_no_text_is_named(tmp_path, name, reader):
     (tmp_path / name).write_bytes(b"\xff\xfe\x00\x81")
-    complains(lambda: reader(tmp_path), name, "cannot be read as text")
+    complains(lambda: reader(tmp_path), f"{name}: line 1 is no text in UTF-8")
 
 
 def test_one_recording_by_two_ways_is_one(tmp_path, monkeypatch):

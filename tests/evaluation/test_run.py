@@ -13,8 +13,7 @@ from audiolm.evaluation.options import EvaluationConfig
 from audiolm.evaluation.report.results import ExperimentResult, Table
 from audiolm.evaluation.requirements import Skipped
 from audiolm.evaluation.run import Evaluation, run
-from audiolm.evaluation.tables.contract import Experiment
-from audiolm.evaluation.tables.registry import EXPERIMENTS
+from audiolm.evaluation.tables.registry import EXPERIMENTS, Experiment
 from tiny import tiny_model
 
 MODEL = tiny_model(kinds=("semantic",))

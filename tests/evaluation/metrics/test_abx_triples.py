@@ -63,7 +63,7 @@ def test_errors_equal_those_of_plain_loops(across, ties):
 
 @pytest.mark.parametrize("at_once", [1, module.TRIPLES])
 def test_the_error_of_each_cell_equals_that_of_plain_loops(monkeypatch, at_once):
-    monkeypatch.setattr(triples, "TRIPLES", at_once)
+    monkeypatch.setattr(module, "TRIPLES", at_once)
     items, _ = random_tokens(5)
     groups = Groups(items, largest=4)
     cells = [*groups.within(), *groups.across(3)]

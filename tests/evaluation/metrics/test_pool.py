@@ -65,7 +65,7 @@ class Pool:
 
 
 def test_only_a_few_are_made_in_advance(monkeypatch):
-    monkeypatch.setattr(scoring, "ProcessPoolExecutor", Pool)
+    monkeypatch.setattr(pool, "ProcessPoolExecutor", Pool)
     asked = []
 
     def pairs():
@@ -82,7 +82,7 @@ def test_only_a_few_are_made_in_advance(monkeypatch):
 
 
 def test_a_process_that_ends_is_an_error_and_the_others_end_too(monkeypatch):
-    monkeypatch.setattr(scoring, "ProcessPoolExecutor", Pool)
+    monkeypatch.setattr(pool, "ProcessPoolExecutor", Pool)
     with pytest.raises(AudioLMError, match="--threads 1"):
         list(measured([(None, None)], alike, 2))
     assert Pool.last.closed is True

@@ -13,9 +13,8 @@ from audiolm.evaluation.corpora import utterances
 from audiolm.evaluation.options import EvaluationConfig
 from audiolm.evaluation.requirements import Skipped
 from audiolm.evaluation.run import Evaluation, run
-from audiolm.evaluation.selection import spread_over_speakers
+from audiolm.evaluation.selection import prompts_of, spread_over_speakers
 from audiolm.evaluation.tables.listening import evaluate
-from audiolm.evaluation.tables.speaker import prompts_of
 from tiny import tiny_model
 
 REAL, PREFERENCE = "original-or-synthetic", "preference"

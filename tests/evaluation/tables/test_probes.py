@@ -9,9 +9,9 @@ from layouts import record, zero_resource
 
 from audiolm.errors import CorpusError
 from audiolm.evaluation.corpora import ProbePair
+from audiolm.evaluation.metrics.sequence_scores import Likelihood
 from audiolm.evaluation.requirements import Skipped
 from audiolm.evaluation.tables import probes
-from audiolm.evaluation.tables.likelihood import Likelihood
 from tiny import tiny_model
 
 MODEL = tiny_model()
@@ -27,12 +27,6 @@ def test_the_likelier_is_right_and_a_tie_is_half():
     assert judged("0", "A", (-4, 4), (-5, 4)).right() == 1
     assert judged("0", "A", (-5, 4), (-4, 4)).right() == 0
     assert judged("0", "A", (-4, 4), (-4, 4)).right() == 0.5
-
-
-def test_normalising_divides_by_the_number_of_tokens():
-    longer = judged("0", "A", (-6, 6), (-5, 4))  # -1 a token against -1.25
-    assert longer.right(normalised=True) == 1
-    assert longer.right(normalised=False) == 0
 
 
 def test_voices_are_averaged_before_pairs():

@@ -9,7 +9,7 @@ from asking import ask
 from audiolm.audio.waveform import Audio
 from audiolm.errors import CorpusError
 from audiolm.evaluation.requirements import Skipped
-from audiolm.evaluation.tables import reconstruction
+from audiolm.evaluation.tables import reconstruction, systems
 from audiolm.evaluation.tables.opus import OpusResult
 from audiolm.evaluation.tables.reconstruction import evaluate, visqol_mode
 from audiolm.evaluation.tables.registry import EXPERIMENTS
@@ -48,7 +48,7 @@ class Opus:
 @pytest.fixture(autouse=True)
 def stand_ins(monkeypatch):
     monkeypatch.setattr(reconstruction, "Visqol", Visqol)
-    monkeypatch.setattr(reconstruction, "Opus", Opus)
+    monkeypatch.setattr(systems, "Opus", Opus)
 
 
 @pytest.fixture
@@ -136,7 +136,7 @@ def test_without_opus_the_rest_is_measured(lm, corpus, tmp_path, monkeypatch):
     def absent():
         raise Skipped("Opus is compared where opusenc is installed", "install opus-tools")
 
-    monkeypatch.setattr(reconstruction, "Opus", absent)
+    monkeypatch.setattr(systems, "Opus", absent)
     section = {"levels": (1,), "semantic_decoder_minutes": 0}
     result = evaluate(ask(lm, corpus, tmp_path / "r" / "x", reconstruction=section))
     assert "visqol.codec_1" in result.metrics
@@ -151,7 +151,7 @@ def test_it_is_done_again_once_opus_is_there(lm, corpus, tmp_path, monkeypatch):
 
     request = ask(lm, corpus, tmp_path / "r" / "x")
     there = EXPERIMENTS["reconstruction"].inputs_of(request)
-    monkeypatch.setattr(reconstruction, "Opus", absent)
+    monkeypatch.setattr(systems, "Opus", absent)
     assert EXPERIMENTS["reconstruction"].inputs_of(request) != there
     unwanted = ask(lm, corpus, tmp_path / "r" / "x", reconstruction={"opus": ()})
     assert EXPERIMENTS["reconstruction"].inputs_of(unwanted) == {}

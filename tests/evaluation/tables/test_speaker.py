@@ -7,8 +7,11 @@ from audiolm.audio.files import read
 from audiolm.errors import CorpusError
 from audiolm.evaluation.corpora import utterances
 from audiolm.evaluation.requirements import Skipped
+from audiolm.evaluation.selection import prompts_of
 from audiolm.evaluation.tables import speaker
-from audiolm.evaluation.tables.speaker import Voices, evaluate, learn_voices, prompts_of, split
+from audiolm.evaluation.tables import voices as voices_module
+from audiolm.evaluation.tables.speaker import evaluate
+from audiolm.evaluation.tables.voices import Voices, learn_voices, split
 from audiolm.safety import classifier
 from tiny import tiny_model
 
@@ -131,7 +134,7 @@ def test_voices_are_learnt_once(lm, corpus_folder, tmp_path, monkeypatch):
     def again(*args):
         raise AssertionError("trained again")
 
-    monkeypatch.setattr(speaker, "train_classifier", again)
+    monkeypatch.setattr(voices_module, "train_classifier", again)
     other_part = ask(lm, root, tmp_path / "r" / "continuation", speaker={"epochs": 1})
     assert learn_voices(other_part).validation == voices.validation
     with pytest.raises(AssertionError, match="trained again"):

@@ -2,7 +2,8 @@
 
 Definition: *accuracy*, whether a classifier of voices takes a second for the speaker of the prompt;
 *cosine*, how near the classifier's embedding of the second (what its last layer sees) is to the
-mean embedding of the prompt, -1 to 1. The paper has accuracy over whole continuations only (Table III).
+mean embedding of the prompt, -1 to 1. The paper has the accuracy of whole
+continuations (Table III).
 
 Convention: one row per second that follows the prompt, in order.
 """

@@ -242,7 +242,7 @@ def _voices(request: ExperimentRequest, conditions: dict[str, str]) -> Voices | 
         conditions["voices"] = f"not measured: {error}"
         return None
     conditions["voices"] = (
-        f"{len(voices.classifier.classes)} to tell apart, as in the table speaker"
+        f"{len(voices.classifier.classes)} to tell apart, as for `speaker`"
     )
     return voices
 

@@ -175,7 +175,7 @@ def _train_followers(world: World, folder: Path, corpus: Path) -> dict:
         *recordings,
         seed=0,
     )
-    told = {"batch": codec.batch(0, world.rank)}
+    told = {"batch": codec.batch(0, world.rank).waveform}
     for task in (codec, w2v_bert):
         averaged = train(task, folder / task.name, CPU, world, quiet=True).averaged
         told[task.name] = averaged.state_dict()

@@ -15,7 +15,7 @@ from audiolm.model_io.manifest import read_manifest
 from audiolm.training.distributed import World
 from audiolm.training.plan import make_context
 from audiolm.training.preset import load_preset
-from audiolm.training.recipe import STEPS, TrainingRequest, train_model
+from audiolm.training.recipe import STEPS, TrainingRequest, seed_of, train_model
 from audiolm.training.steps.step import Context
 from audiolm.training.training_folder import training_folder
 from training.toy import SECOND_ROUND

@@ -81,8 +81,13 @@ def nearest(name: str, known: Sequence[str]) -> str:
     return f"did you mean {near[0]}?" if near else "remove it"
 
 
-def read_yaml(text: str, where: str) -> Any:
+def read_yaml(text: str, where: str, under: Sequence[str] = ()) -> Any:
     """The value that a YAML text holds.
+
+    Args:
+        text: of a file, or of one value.
+        where: what an error names first.
+        under: the keys that lead to it, where it is a value among others.
 
     Raises:
         ConfigurationError: naming `where`: for what is not YAML, and for a key that is there twice,
@@ -93,7 +98,7 @@ def read_yaml(text: str, where: str) -> Any:
         node = loader.get_single_node()
         if node is None:
             return None
-        _refuse_double_keys(node, (), where)
+        _refuse_double_keys(node, tuple(under), where)
         return loader.construct_document(node)
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date like 2020-99
         reason = " ".join(str(error).split())
@@ -140,7 +145,7 @@ def override(data: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, A
                 raise ConfigurationError(f"--set {assignment}: {step} is a value, not a group")
             node = child
         try:
-            node[last] = read_yaml(text, f"--set {path.strip()}")
+            node[last] = read_yaml(text, f"--set {assignment}", [*parents, last])
         except ConfigurationError as error:
             if "not valid YAML" not in str(error):
                 raise

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from audiolm.errors import ConfigurationError
 from audiolm.training.optimizer import AveragedWeights, OptimizationConfig, build_optimizer, only
 
 
@@ -53,3 +54,23 @@ def test_only_one_network_gathers_gradients_and_all_are_freed_after() -> None:
     assert networks["a"].weight.grad is not None
     assert networks["b"].weight.grad is None
     assert all(p.requires_grad for p in networks.parameters())
+
+
+@pytest.mark.parametrize(("step", "of_the_old"), [(0, 0.1), (1, 2 / 11), (8, 0.5), (9000, 0.999)])
+def test_the_average_leaves_its_random_start_quickly(step: int, of_the_old: float) -> None:
+    """The decay rises to its value: with 0.999 from the start, a short training would keep it."""
+    network = nn.Linear(1, 1, bias=False)
+    nn.init.constant_(network.weight, 1.0)
+    average = AveragedWeights(network, decay=0.999)
+    nn.init.constant_(network.weight, 0.0)
+    average.update(network, step)
+    assert float(average.network.weight) == pytest.approx(of_the_old, rel=1e-5)
+
+
+def test_a_batch_is_of_all_processes_and_all_passes_together() -> None:
+    config = OptimizationConfig(batch_size=256, accumulate=4)
+    assert [config.crops_per_pass(n) for n in (1, 2, 8, 64)] == [64, 32, 8, 1]
+    with pytest.raises(ConfigurationError, match=r"batch_size: 256 crops .* 3 processes .* set it"):
+        config.crops_per_pass(3)
+    with pytest.raises(ConfigurationError, match="set it to 252, or change accumulate"):
+        config.crops_per_pass(3)

@@ -141,7 +141,7 @@ def test_unknown_presets_are_refused_with_the_known_ones() -> None:
         ("shares={codec: .inf}", r"shares\.codec: .*finite number; got inf"),
         (
             "shares={codec: 1, fine: 2, codec: 3}",
-            "--set shares: codec is there twice, again in line 1",
+            "shares.codec is there twice, again in line 1; remove one",
         ),
         ("training.clustering.layer=3", "training.clustering.layer is 3, but w2v_bert has 2"),
     ],

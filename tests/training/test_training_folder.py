@@ -291,9 +291,7 @@ def test_batches_that_processes_cannot_share_are_refused(training_corpus, tmp_pa
     place = "training.stages.coarse.optimization"
     preset = load_preset("tiny", [f"{place}.accumulate=3"])
     request = TrainingRequest(training_corpus, tmp_path / "m", preset, quiet=True)
-    with pytest.raises(
-        ConfigurationError, match=rf"{place}\.batch_size: 4 crops cannot be divided"
-    ):
+    with pytest.raises(ConfigurationError, match=rf"{place}\.batch_size: 4 crops cannot be"):
         train_model(request)
     assert not (tmp_path / "m" / "training" / "codec").exists()  # before hours of other steps
 

@@ -1,12 +1,14 @@
 """Training w2v-BERT: what it hears, what judges it, and resuming with all its randomness."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from audiolm.audio.augment import Augment, AugmentConfig
 from audiolm.semantic.conformer import ConformerConfig
-from audiolm.semantic.w2v_bert import W2vBertConfig
+from audiolm.semantic.w2v_bert import W2vBert, W2vBertConfig, span_mask
 from audiolm.training.tasks.w2v_bert import W2vBertTask, W2vBertTraining
 from training.resuming import assert_resumed_equals_uninterrupted, optimization
 
@@ -93,3 +95,58 @@ def test_a_collapsed_codebook_is_told_with_a_remedy(recordings) -> None:
 def test_nothing_is_exported_before_clustering(recordings) -> None:
     one = task(recordings)
     assert one.export(one.networks["w2v_bert"]) is None
+
+
+@torch.no_grad()
+def test_unmasked_steps_are_weighed_and_masked_ones_are_not_weighed_twice() -> None:
+    """Loss at weight w = loss at 0 + w x cross-entropy of the steps that were heard, no others."""
+    steps, lengths = 50, torch.tensor([32_000, 20_000])  # of the second, 32 steps are real
+    targets = torch.randint(0, 7, (2, steps), generator=torch.Generator().manual_seed(1))
+    targets[:, 5:9] = -1  # as where a recording has no id
+    waveform = 0.1 * torch.randn(2, 32_000, generator=torch.Generator().manual_seed(2))
+    losses, seen = [], []
+    for weight in (0.0, 0.7):
+        torch.manual_seed(4)
+        network = W2vBert(
+            W2vBertConfig(
+                conformer=CONFORMER,
+                contrastive_layers=1,
+                contrastive_weight=0.0,
+                external_targets=7,
+                unmasked_weight=weight,
+            )
+        ).eval()
+        network.head.register_forward_hook(lambda _, __, logits: seen.append(logits))
+        generator = torch.Generator().manual_seed(3)
+        loss = network(waveform, None, lengths, targets=targets, generator=generator).loss
+        losses.append(float(loss))
+    real = network.conformer.real_steps(waveform, lengths)
+    masked = span_mask(real, network.config.masking, torch.Generator().manual_seed(3))
+    heard = real & ~masked & (targets >= 0)
+    assert int(heard.sum()) > 5 and int((masked & (targets >= 0)).sum()) > 5
+    nats = torch.nn.functional.cross_entropy(seen[1][:, :, 0][heard], targets[heard])
+    assert losses[1] - losses[0] == pytest.approx(0.7 * float(nats), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("kind", "remedy"),
+    [
+        ("gumbel", "raise w2v_bert.diversity_weight"),
+        ("clusters", "lower w2v_bert.quantizer.entries"),
+    ],
+)
+def test_a_collapsed_codebook_is_warned_of_with_a_remedy_that_helps(
+    recordings, monkeypatch, kind, remedy
+) -> None:
+    one = task(recordings, kind)
+    network = one.network
+    forward = network.forward
+
+    def collapsed(*arguments, **named):
+        return replace(forward(*arguments, **named), perplexity=torch.tensor(1.0))
+
+    monkeypatch.setattr(network, "forward", collapsed)
+    with torch.no_grad():
+        (warning,) = one.validate(network.eval()).warnings
+    assert remedy in warning
+    assert ("diversity_weight" in warning) == (kind == "gumbel")

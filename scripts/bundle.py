@@ -6,6 +6,7 @@ models/NAME/MODEL_CARD.md, is written by hand.
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +37,12 @@ ABOUT = {
 }
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     """Read the command line, load, save."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("run", type=Path, help="model folder that audiolm train made")
     parser.add_argument("name", choices=sorted(ABOUT), help="what the bundled model is called")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     lm = audiolm.load(arguments.run, device="cpu")
     about: dict[str, Any] = ABOUT[arguments.name]
     data = {**lm.info.data, **about["data"]}

@@ -8,6 +8,7 @@ where the prompt ends. RECORDINGS should hold voices that the model was not trai
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
@@ -15,7 +16,7 @@ import numpy as np
 
 import audiolm
 from audiolm.evaluation.corpora import utterances
-from audiolm.evaluation.selection import between, spread
+from audiolm.evaluation.selection import between, spread_over_speakers
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
@@ -25,7 +26,7 @@ PROMPT, CONTINUATION = 3.0, 7.0
 """Seconds, as in the paper (section IV-F)."""
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     """Read the command line, continue, draw."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("recordings", type=Path, help="folder of recordings")
@@ -33,11 +34,11 @@ def main() -> None:
     parser.add_argument("--model", default="speech", help="name, folder or hub id")
     parser.add_argument("--count", type=int, default=12, help="how many")
     parser.add_argument("--seed", type=int, default=0, help="of choice and sampling")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
 
     lm = audiolm.load(arguments.model)
     long_enough = between(utterances(arguments.recordings), PROMPT + 1)
-    chosen = spread(long_enough, arguments.count, arguments.seed)
+    chosen = spread_over_speakers(long_enough, arguments.count, arguments.seed)
     arguments.out.mkdir(parents=True, exist_ok=True)
     rows = -(-len(chosen) // 3)
     figure, places = plt.subplots(rows, 3, figsize=(13, 2 * rows), squeeze=False, sharey=True)

@@ -8,7 +8,7 @@ Words against non-words that differ in one consonant of the same kind (brick, bl
 against the same words in another order. Each is spoken by four voices of espeak-ng, from its
 phonemes, so that nothing but that consonant differs. `audiolm evaluate MODEL --data probes --out
 REPORT --only probes` reads them. They are synthetic and easier to tell apart by ear than sWUGGY and
-sBLIMP are: figures on them stand for themselves, and `probes.json` says so.
+sBLIMP are: metrics on them stand for themselves, and `probes.json` says so.
 """
 
 import argparse

@@ -7,6 +7,7 @@ from typing import Any
 from audiolm.configuration import parse
 from audiolm.data.corpus import Recording
 from audiolm.evaluation.corpora import Utterance
+from audiolm.evaluation.halves import Speakers
 from audiolm.evaluation.options import EvaluationConfig
 from audiolm.evaluation.tables.contract import ExperimentRequest
 
@@ -21,12 +22,13 @@ def ask(
     limit: int | None = None,
     seed: int = 0,
     progress: Callable[[float], None] = lambda share: None,
+    speakers: Speakers = "all",
     **sections: dict[str, Any],
 ) -> ExperimentRequest:
     """A request whose options are the defaults but for what `sections` say."""
     out.mkdir(parents=True, exist_ok=True)
     options = parse(EvaluationConfig, sections, "options")
-    return ExperimentRequest(model, data, out, limit, seed, progress, options)
+    return ExperimentRequest(model, data, out, limit, seed, progress, options, speakers)
 
 
 def utterance(

@@ -115,3 +115,14 @@ def test_a_stage_that_is_lacking_is_named(lm):
 def test_experiments_of_one_report_share(lm, tmp_path):
     one, two = (ask(lm, tmp_path, tmp_path / "report" / name) for name in ("a", "b"))
     assert one.generated_folder == two.generated_folder
+
+
+def test_a_piece_that_is_empty_or_cut_is_made_again(lm, calls, tmp_path):
+    audio = noise(1.0)
+    first = Generated(lm, tmp_path).acoustic_generation(audio, seed=3)
+    (path,) = tmp_path.glob("*.flac")
+    for content in (b"", path.read_bytes()[:100]):
+        path.write_bytes(content)
+        again = Generated(lm, tmp_path).acoustic_generation(audio, seed=3)
+        assert np.array_equal(first.samples, again.samples)
+    assert len(calls) == 3

@@ -1,28 +1,18 @@
 """The small probe set: spoken by espeak-ng where it is installed, in the published layout."""
 
-import importlib.util
 import json
 import random
 import shutil
-from pathlib import Path
 
 import pytest
 
 from audiolm.audio.files import info
 from audiolm.evaluation.corpora import read_lexical, read_syntactic
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "make_probes.py"
-
 
 @pytest.fixture(scope="module")
-def script():
-    spec = importlib.util.spec_from_file_location("make_probes", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    import sys
-
-    sys.modules["make_probes"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+def script(load_script):
+    return load_script("make_probes")
 
 
 def test_a_non_word_differs_in_one_consonant_of_the_same_kind_and_is_no_word(script):

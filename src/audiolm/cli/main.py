@@ -24,6 +24,8 @@ VERBS = {
     "reconstruct": ("audiolm.cli.reconstruct:command", "A recording through the codec and back."),
     "train": ("audiolm.cli.train:train", "A model from a folder of recordings."),
     "evaluate": ("audiolm.cli.evaluate:command", "The tables of the paper, measured."),
+    "report": ("audiolm.cli.report:command", "What evaluations and trainings came to."),
+    "sweep": ("audiolm.cli.sweep:command", "Which layer, and how many clusters."),
     "info": ("audiolm.cli.info:command", "What a model is made of."),
     "benchmark": ("audiolm.cli.benchmark:command", "How fast a model is on this machine."),
 }

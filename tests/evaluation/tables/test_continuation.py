@@ -107,6 +107,22 @@ def test_what_is_heard_is_what_follows_the_prompt(lm, corpus, judged, tmp_path):
     assert seconds == [1.0] * 12  # of the original no more than of a continuation
 
 
+def test_the_voice_is_heard_second_by_second(lm, corpus, judged, tmp_path):
+    section = SHORT | {"samples": 1, "seconds": 2.0}
+    result = evaluate(ask(lm, corpus, tmp_path / "r" / "c", continuation=section))
+    metrics = result.metrics
+    assert metrics["accuracy_second_1.audiolm"].value == 50  # everything sounds like speaker 100
+    assert metrics["cosine_second_2.audiolm"].value == pytest.approx(1)
+    assert metrics["accuracy_second_2.audiolm"].count == 4
+    assert "accuracy_second_2.original" not in metrics  # the recordings end after the first
+    assert metrics["cosine_second_1.stranger"].count == 4
+    assert "accuracy_second_3.audiolm" not in metrics
+    table = result.tables[1]
+    assert table.columns == ["Continuation", "", "second 1", "second 2"]
+    assert all(len(row) == 4 for row in table.rows)
+    assert [path.name for path in result.plots] == ["voice.svg"]
+
+
 def test_known_words_are_those_of_other_speakers(corpus, judged, tmp_path, lm):
     (corpus / "transcripts.txt").write_text("100-1-0000 NOW NOW IS\n101-1-0001 THE\n")
     result = evaluate(ask(lm, corpus, tmp_path / "r" / "c", continuation=SHORT))

@@ -241,9 +241,7 @@ def _voices(request: ExperimentRequest, conditions: dict[str, str]) -> Voices | 
     except (Skipped, CorpusError) as error:
         conditions["voices"] = f"not measured: {error}"
         return None
-    conditions["voices"] = (
-        f"{len(voices.classifier.classes)} to tell apart, as for `speaker`"
-    )
+    conditions["voices"] = f"{len(voices.classifier.classes)} to tell apart, as for `speaker`"
     return voices
 
 

@@ -73,7 +73,7 @@ def evaluate(request: ExperimentRequest) -> ExperimentResult:
 
 
 def inputs(request: ExperimentRequest) -> dict[str, Any]:
-    """The raters' answers: with new or changed ones the part is done again."""
+    """The raters' answers: with new or changed ones the table is made again."""
     files = sorted(path for path in (request.out / ANSWERS).glob("*.csv") if path.is_file())
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 

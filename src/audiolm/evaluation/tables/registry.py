@@ -46,7 +46,13 @@ EXPERIMENTS: dict[str, Experiment] = {
     for experiment in (
         Experiment("abx", 2, "Phonetic ABX of tokens and features", "Table I, Fig. 3"),
         Experiment("reconstruction", 2, "Quality of the codec", "Table I", has_inputs=True),
-        Experiment("voicing", 1, "Hoarseness: pitch and periodicity", "not in it", has_inputs=True),
+        Experiment(
+            "voicing",
+            1,
+            "Hoarseness: pitch and periodicity",
+            "not there; after CARGAN",
+            has_inputs=True,
+        ),
         Experiment("content", 3, "What a recogniser understands", "Table II"),
         Experiment("speaker", 1, "Whose voice it is", "Table III"),
         Experiment("probes", 1, "Words and sentences: sWUGGY, sBLIMP", "Table IV, Fig. 3"),

@@ -69,6 +69,13 @@ def test_an_id_may_be_a_path(two):
     assert read_transcripts(two).texts == {"anna/001": "HELLO", "bert/001": "GOOD DAY"}
 
 
+def test_a_name_is_looked_for_below_the_folder_of_the_file(tmp_path):
+    for number, speaker in enumerate(("anna", "bert")):
+        record(tmp_path / speaker / "book" / "001.wav", 0.5, number)
+    write(tmp_path / "bert", "001 GOOD DAY\n")
+    assert read_transcripts(tmp_path).texts == {"bert/book/001": "GOOD DAY"}
+
+
 def test_an_id_of_two_recordings_is_refused(two):
     write(two, "anna/001 HELLO\n001 GOOD DAY\n")
     complains(lambda: read_transcripts(two), "line 2", "anna/001 or bert/001", "write the path")

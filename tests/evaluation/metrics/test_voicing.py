@@ -34,11 +34,13 @@ REAL = frames([100, 100, 100, 0, 0], [0.9, 0.8, 0.9, 0.2, 0.1])
 
 
 def test_by_hand():
-    made = frames([200, 100, 0, 0, 100], [0.9, 0.4, 0.9, 0.2, 0.1])
+    made = frames([200, 100, 0, 0, 100], [0.9, 0.4, 0.8, 0.2, 0.6])
     assert pitch_error(made, REAL) == pytest.approx(np.sqrt(1200**2 / 2))  # an octave and nothing
     assert voicing_f1(made, REAL) == pytest.approx(100 * 2 * (2 / 3) * (2 / 3) / (4 / 3))
-    assert periodicity_rmse(made, REAL) == pytest.approx(np.sqrt(0.4**2 / 5))
-    assert periodicity_change(made, REAL) == pytest.approx(-0.4 / 3)
+    assert periodicity_rmse(made, REAL) == pytest.approx(np.sqrt((0.4**2 + 0.1**2 + 0.5**2) / 5))
+    assert periodicity_change(made, REAL) == pytest.approx(
+        -0.5 / 3
+    )  # of what is voiced in the recording
 
 
 def test_frames_that_one_lacks_do_not_count():

@@ -232,3 +232,19 @@ def test_without_a_baseline_there_is_one_test(corpus, tmp_path):
 def test_short_recordings_are_a_reason_to_skip(lm, corpus, tmp_path):
     with pytest.raises(Skipped, match="no recording lasts 10 s or more"):
         evaluate(ask(lm, corpus, tmp_path / "r" / "l"))
+
+
+def test_an_empty_key_is_made_again_with_the_clips(built):
+    key = key_of(built)
+    (built.out / "key.json").write_text("")
+    with pytest.raises(Skipped, match="no answers yet"):
+        evaluate(built)
+    assert key_of(built) == key
+
+
+def test_an_empty_key_never_loses_answers(built):
+    answer(built, "anna", {REAL: dict.fromkeys(key_of(built)[REAL], "original")})
+    (built.out / "key.json").write_text("")
+    with pytest.raises(Skipped, match="rename"):
+        evaluate(built)
+    assert (built.out / "answers" / "anna.csv").exists()

@@ -96,9 +96,12 @@ def test_a_verb_that_fails_ends_it_in_a_line(audiolm, trained_model, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_layer_is_clustered_and_trained_on(audiolm, trained_model, training_corpus, tmp_path):
+def test_a_layer_is_clustered_and_trained_on(
+    audiolm, trained_model, training_corpus, corpus_folder, tmp_path
+):
+    others = corpus_folder(3, seconds=2.0)
     arguments = (
-        *("sweep", training_corpus, "--validation", training_corpus, "--model", trained_model),
+        *("sweep", training_corpus, "--validation", others, "--model", trained_model),
         *("--out", tmp_path / "out", "--layers", "1", "--clusters", "16", "--preset", "tiny"),
         *("--probes", training_corpus, "--json"),
     )

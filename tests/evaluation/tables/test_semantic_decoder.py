@@ -61,7 +61,7 @@ def test_training_brings_it_nearer_and_leaves_the_model_alone(lm, corpus_folder,
 
 def test_a_codec_of_another_kind_is_an_error():
     class Other(Codec):
-        encode = decode = embed = encoder_stream = decoder_stream = None
+        encode = decode = embed = encoder_stream = decoder_stream = codes_fingerprint = None
 
     with pytest.raises(ConfigurationError, match="semantic_decoder_minutes to 0"):
         SemanticDecoder(Other(), K)

@@ -129,19 +129,11 @@ class StageTask:
     def _frequencies(self, store: TokenStore) -> dict[int, torch.Tensor]:
         """How often each id of each predicted kind comes; kind 0 is semantic, q is level q."""
         layout = self.config.layout
-        kinds = Layout(layout).kinds
         counts = {
-            kind: torch.zeros(layout.codebook_size if kind else layout.clusters, dtype=torch.double)
-            for kind in kinds
+            kind: store.unigram_counts(kind, remove_repeats=layout.remove_repeats)
+            for kind in Layout(layout).kinds
         }
-        for index in range(len(store)):
-            codes = store.codes(index) if max(kinds) > 0 else None  # (Q, F)
-            for kind, count in counts.items():
-                ids = store.semantic(index) if codes is None else codes[kind - 1]
-                if kind == 0 and layout.remove_repeats:
-                    ids = ids.unique_consecutive()
-                count += torch.bincount(ids, minlength=len(count))
-        return counts
+        return {kind: torch.from_numpy(of_kind).double() for kind, of_kind in counts.items()}
 
     def _validation_draws(self) -> list[list[Draw]]:
         """Batches of crops that follow one another without overlap, spread over the recordings."""

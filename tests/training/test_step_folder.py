@@ -1,4 +1,4 @@
-"""The folder of a step: what may change when it is gone on with, what is done, what is set aside."""
+"""The folder of a step: what may change when it goes on, what is done, what is set aside."""
 
 import json
 

@@ -148,7 +148,7 @@ def test_a_part_that_is_not_there_is_told(folder, lm) -> None:
 
 
 def test_the_global_generator_is_left_alone(folder, lm) -> None:
-    """So that a sitting that resumes draws what the first one would have."""
+    """So that a training that resumes draws what the first one would have."""
     codec = build_codec(SpectralConfig(**lm.codec.config.model_dump()))
     torch.manual_seed(3)
     expected = torch.rand(2)

@@ -45,7 +45,7 @@ def without_tensorboard(monkeypatch) -> None:
     monkeypatch.setattr(reporting, "_open_tensorboard", lambda folder: None)
 
 
-def test_figures_are_lines_of_json_and_a_second_sitting_appends(tmp_path) -> None:
+def test_metrics_are_lines_of_json_and_a_second_run_appends(tmp_path) -> None:
     for step in (1, 2):
         with TrainingLog(tmp_path, "codec", quiet=True) as log:
             log.record("train", step, {"loss": 0.1 + 0.2})
@@ -67,7 +67,7 @@ def test_what_was_left_of_a_line_is_cut_away(tmp_path, left) -> None:
     with TrainingLog(tmp_path, "codec", quiet=True) as log:
         log.record("train", 1, {"loss": 1.0})
     with (tmp_path / "log.jsonl").open("a") as file:
-        file.write(left)  # by a sitting that was killed
+        file.write(left)  # by a process that was killed
     with TrainingLog(tmp_path, "codec", quiet=True) as log:
         log.record("train", 2, {"loss": 2.0})
     lines = (tmp_path / "log.jsonl").read_text().splitlines()

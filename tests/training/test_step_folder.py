@@ -1,4 +1,4 @@
-"""The folder of a step: what may change between sittings, what is done, what is set aside."""
+"""The folder of a step: what may change when it goes on, what is done, what is set aside."""
 
 import json
 
@@ -130,10 +130,10 @@ def test_a_step_that_an_earlier_version_began_does_not_say_on_what(begun) -> Non
 
 def test_set_aside_renames_and_never_overwrites(begun, tmp_path) -> None:
     for number in (1, 2):
-        begun.finish(Done({}, {"sitting": number}, 0.0, ""))
+        begun.finish(Done({}, {"run": number}, 0.0, ""))
         begun.set_aside()
         assert not begun.path.exists()
         kept = StepFolder(tmp_path / f"codec.old-{number}").done()
-        assert kept is not None and kept.metrics == {"sitting": number}
+        assert kept is not None and kept.metrics == {"run": number}
     begun.set_aside()  # nothing there: nothing to do
     assert not (tmp_path / "codec.old-3").exists()

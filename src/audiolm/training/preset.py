@@ -13,6 +13,7 @@ from audiolm.errors import ConfigurationError
 from audiolm.part import Dtype
 from audiolm.semantic.w2v_bert import W2vBertConfig
 from audiolm.stages import AutoregressiveConfig
+from audiolm.stages.kinds import stage_kind
 from audiolm.training.clustering import ClusteringConfig
 from audiolm.training.derivation import derived, last_clustering
 from audiolm.training.opening import DataConfig
@@ -100,10 +101,11 @@ class Preset(Configuration):
                 if name not in known:
                     raise ValueError(f"{place}stages.{name}: no such stage; {nearest(name, known)}")
         for name, stage in self.stages.items():
-            if stage.layout.kind != name:
+            wanted = stage_kind(name).layout
+            if stage.layout.kind != wanted:
                 raise ValueError(
                     f"stages.{name}.layout.kind: {stage.layout.kind} cannot be there; set it to "
-                    f"{name}"
+                    f"{wanted}"
                 )
         rounds = {"clustering": ("w2v_bert", self.w2v_bert)}
         if self.second_round is not None:

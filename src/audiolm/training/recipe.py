@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from audiolm.model_io.manifest import read_manifest
+from audiolm.stages.kinds import KINDS
 from audiolm.training import distributed
 from audiolm.training.model_parts import lacking, made_by
 from audiolm.training.plan import TrainingRequest, choose_steps, divide_minutes, make_context
@@ -43,10 +44,7 @@ STEPS: tuple[Step, ...] = (
     SecondRoundStep(),
     SecondClusteringStep(),
     TokensStep(),
-    StageStep("semantic", reads=("semantic",)),
-    StageStep("coarse", reads=("codec", "semantic")),
-    StageStep("fine", reads=("codec",)),
-    StageStep("acoustic_only", reads=("codec",)),
+    *(StageStep(kind) for kind in KINDS),  # semantic, coarse, fine, acoustic_only
 )
 """Every step there is, in the order in which they are taken; a preset's recipe names some."""
 

@@ -85,13 +85,13 @@ def assert_aligned(waveform: torch.Tensor, lengths: torch.Tensor, targets: torch
 
 def numbered_task(numbered, crop_seconds: float = 0.5, world: World | None = None) -> W2vBertTask:
     train, targets = numbered([30_000, 12_345, 3_000, 51_200])
-    validation, held_out_targets = numbered([20_001, 640, 9_999], "b")
+    validation, validation_targets = numbered([20_001, 640, 9_999], "b")
     train.world = world or World()
     crops = 3 * train.world.size  # three on each process
     training = W2vBertTraining(
         optimization=optimization(6, batch_size=crops), crop_seconds=crop_seconds
     )
-    return W2vBertTask(CONFIG, training, train, validation, 3, (targets, held_out_targets))
+    return W2vBertTask(CONFIG, training, train, validation, 3, (targets, validation_targets))
 
 
 def test_targets_are_the_ids_of_what_is_heard(numbered) -> None:
@@ -142,11 +142,11 @@ def test_batches_depend_on_step_and_rank_alone_and_ranks_draw_others(numbered) -
 
 def test_resumed_equals_uninterrupted(numbered, tmp_path) -> None:
     parts = numbered([30_000, 12_345, 51_200]), numbered([20_001, 9_999], "b")
-    (train, targets), (validation, held_out_targets) = parts
+    (train, targets), (validation, validation_targets) = parts
     training = W2vBertTraining(optimization=optimization(6), crop_seconds=0.8)
 
     def build() -> W2vBertTask:
-        return W2vBertTask(CONFIG, training, train, validation, 3, (targets, held_out_targets))
+        return W2vBertTask(CONFIG, training, train, validation, 3, (targets, validation_targets))
 
     assert_resumed_equals_uninterrupted(build, tmp_path / "runs", dies_at=3)
 

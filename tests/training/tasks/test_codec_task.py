@@ -75,7 +75,7 @@ def test_discriminators_are_trained_from_their_time_on(recordings, tmp_path) -> 
     assert seen == [(False, False, False)] * 3 + [(True, False, True)] + [(True, True, True)] * 2
 
 
-def test_without_opponents_there_are_none(recordings) -> None:
+def test_without_discriminators_there_are_none(recordings) -> None:
     assert list(task(recordings, adversarial_from=1.0).networks) == ["codec"]
 
 

@@ -135,7 +135,7 @@ def test_unigram_bits_are_those_of_a_plain_count(stores, kind, predicted, remove
 
 @pytest.mark.parametrize("kind", KINDS)
 @torch.no_grad()
-def test_validation_is_the_mean_log_likelihood_of_all_held_out_tokens(stores, kind) -> None:
+def test_validation_is_the_mean_log_likelihood_of_all_tokens(stores, kind) -> None:
     one = task(*stores, kind)
     stage = one.networks[kind].eval()
     nats = tokens = 0.0
@@ -154,7 +154,7 @@ def test_validation_is_the_mean_log_likelihood_of_all_held_out_tokens(stores, ki
     assert sum(of_kinds) / len(of_kinds) == pytest.approx(validation.metrics["bits"], rel=1e-5)
 
 
-def test_held_out_crops_are_spread_where_there_are_too_many(stores, monkeypatch) -> None:
+def test_crops_of_validation_are_spread_where_there_are_too_many(stores, monkeypatch) -> None:
     one = task(*stores)
     every = [draw for draws in one._validation_draws() for draw in draws]
     assert every == [(0, 0), (1, 0), (1, 20), (1, 40), (2, 0)]

@@ -12,6 +12,7 @@ from audiolm.model_io.folder import load_part
 from audiolm.model_io.manifest import read_manifest
 from audiolm.semantic import SemanticTokenizer
 from audiolm.stages import Stage, StageConfig
+from audiolm.stages.kinds import stage_kind
 from audiolm.training.initialisation import OldIds, old_ids_of_new
 from audiolm.training.step_folder import StepFolder
 from audiolm.training.steps.step import Context, TrainingStep
@@ -35,16 +36,15 @@ class StageStep(TrainingStep):
     """Trains one stage (paper, section III-C).
 
     Args:
-        name: of the stage, which is the kind of its layout.
-        reads: the parts whose tokens it reads.
+        kind: of the stage, a name of `stages.kinds`; the step has the same name.
     """
 
     follows = ("tokens",)
 
-    def __init__(self, name: str, reads: tuple[str, ...]) -> None:
-        self.name = name
-        self.makes = self.starts_from = f"stage_{name}"
-        self.reads_tokens = reads
+    def __init__(self, kind: str) -> None:
+        self.name = kind
+        self.makes = self.starts_from = f"stage_{kind}"
+        self.reads_tokens = stage_kind(kind).ids_of
 
     @property
     def key(self) -> str:

@@ -1,6 +1,5 @@
 """What a step of the recipe is: its name, what it needs, what it makes, and how it runs."""
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,13 +7,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-import numpy as np
 from torch import device as Device
 from torch import nn
 
 from audiolm.codec import Codec
 from audiolm.configuration import Configuration
-from audiolm.data.store import WaveformStore
 from audiolm.errors import ConfigurationError
 from audiolm.semantic import SemanticTokenizer
 from audiolm.training.checkpoint import CHECKPOINT
@@ -32,9 +29,6 @@ if TYPE_CHECKING:  # a preset names steps
     from audiolm.training.preset import Preset
 
 T = TypeVar("T", bound=TaskTraining)
-
-_SPOTS, _SAMPLES = 8, 16
-"""Where a recording is looked at to tell it from another, and how many samples there."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +76,7 @@ class Context:
     @cached_property
     def recordings_fingerprint(self) -> str:
         """Another one says that the recordings are not those that a step was begun with."""
-        return " ".join(fingerprint_of(one) for one in self.recordings)
+        return " ".join(one.fingerprint for one in self.recordings)
 
     def _steps_to(self, part: str) -> str:
         """The steps that would make a part, as `--only` takes them."""
@@ -258,24 +252,3 @@ class TrainingStep(Step):
         if part is not None and self.makes is not None:
             context.parts.keep(self.makes, part, context.preset.storage)
         return trained.metrics | {"steps": trained.step, "seconds": trained.seconds}
-
-
-def fingerprint_of(recordings: Recordings) -> str:
-    """SHA-256 over ids, lengths and a few samples of each recording.
-
-    The same recordings in another folder have the same; one that was cut, replaced or changed in
-    level has another. Of a corpus that is not packed, where looking at samples would open every
-    file, sizes and times stand for them.
-    """
-    store, digest = recordings.store, hashlib.sha256()
-    for index, recording in enumerate(store.recordings):
-        length = store.length(index)
-        digest.update(f"{recording.id}\0{length}\0".encode("utf-8", "surrogateescape"))
-        if isinstance(store, WaveformStore):
-            for spot in range(_SPOTS):
-                start = max(0, length - _SAMPLES) * spot // max(1, _SPOTS - 1)
-                digest.update(np.ascontiguousarray(store.crop(index, start, _SAMPLES)).tobytes())
-        elif recording.path.exists():
-            state = recording.path.stat()
-            digest.update(f"{state.st_size} {state.st_mtime_ns}".encode())
-    return digest.hexdigest()

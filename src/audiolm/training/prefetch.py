@@ -4,9 +4,9 @@ A batch is a function of its number, so what is made ahead is what would have be
 same batches in the same order, and an error in place of the batch that it belongs to.
 
 Where the network computes on a GPU its thread only waits: the processor is free for batches.
-On a CPU the network has every core: nothing is made ahead there, and there is no thread. (It would
-also break "resumed equals uninterrupted": oneDNN's bfloat16 kernels round otherwise, now and then,
-while another thread is at work.)
+On a CPU the network has every core: nothing is made ahead there, and there is no thread. (With one,
+a resumed training no longer equalled an uninterrupted one in bfloat16, though its batches did; it
+did where oneDNN was held to AVX2, so its bfloat16 kernels are the likely cause.)
 """
 
 from collections import deque

@@ -5,7 +5,6 @@ from asking import ask
 from layouts import record
 
 from audiolm.audio.waveform import Audio
-from audiolm.errors import CorpusError
 from audiolm.evaluation.requirements import Skipped
 from audiolm.evaluation.tables import systems
 from audiolm.evaluation.tables.opus import OpusResult
@@ -85,10 +84,10 @@ def test_it_is_made_again_once_opus_is_there(lm, corpus, tmp_path, monkeypatch):
     assert "not measured: no opusenc" in evaluate(request).conditions["opus"]
 
 
-def test_recordings_without_a_voice_are_an_error(lm, tmp_path, monkeypatch):
+def test_recordings_without_a_voice_are_a_reason_to_skip(lm, tmp_path, monkeypatch):
     record(tmp_path / "data" / "a.wav", 1.5, 0)
     from audiolm.evaluation.metrics import voicing
 
     monkeypatch.setattr(voicing, "VOICING_THRESHOLD", 1.0)
-    with pytest.raises(CorpusError, match="no voice is found in any of 1 recordings"):
+    with pytest.raises(Skipped, match="no voice is found in any of 1 recordings"):
         evaluate(ask(lm, tmp_path / "data", tmp_path / "r" / "v", voicing=SECTION))

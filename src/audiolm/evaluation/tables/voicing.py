@@ -7,10 +7,9 @@ them, hear it. The same recordings go through everything.
 
 from typing import Any
 
-from audiolm.errors import CorpusError
 from audiolm.evaluation.metrics import voicing
 from audiolm.evaluation.report.results import ExperimentResult, Table, TableCell
-from audiolm.evaluation.requirements import extra
+from audiolm.evaluation.requirements import Skipped, extra
 from audiolm.evaluation.selection import between, spread_over_speakers
 from audiolm.evaluation.tables.contract import ExperimentRequest
 from audiolm.evaluation.tables.systems import (
@@ -30,8 +29,8 @@ def evaluate(request: ExperimentRequest) -> ExperimentResult:
     """Hoarseness of the codec and of Opus.
 
     Raises:
-        Skipped: without praat-parselmouth or pesq, or recordings that last a second.
-        CorpusError: if there are no recordings, or no voice in them.
+        Skipped: without praat-parselmouth or pesq, recordings that last a second, or a voice.
+        CorpusError: if there are no recordings.
     """
     options = request.options.voicing
     extra("parselmouth")
@@ -51,9 +50,9 @@ def evaluate(request: ExperimentRequest) -> ExperimentResult:
     speakers = [utterance.speaker for utterance in chosen]
     metrics = mean_metrics(values, voicing.UNITS, speakers, request.seed)
     if "voicing_f1.itself" not in metrics:
-        raise CorpusError(
-            f"{request.data}: no voice is found in any of {len(chosen)} recordings; give "
-            "recordings of speech or singing"
+        raise Skipped(
+            f"no voice is found in any of {len(chosen)} recordings",
+            "give recordings of speech or singing",
         )
     rows: list[list[TableCell]] = []
     for system in systems:

@@ -25,8 +25,8 @@ def test_the_pitch_of_a_voice_is_found_and_silence_has_none():
 
 def test_rows_have_their_own_pitch_and_padding_has_none():
     samples = torch.stack([voice(110.0, 1.0), voice(250.0, 1.0)])
-    track = track_pitch(samples, np.arange(0, 16000, 80), torch.tensor([16000, 8000]))
+    track = track_pitch(samples, np.arange(0, 16000, 10), torch.tensor([16000, 8000]))
     low, high = (float(row[row > 0].median()) for row in track)
     assert low == pytest.approx(110.0, rel=0.02)
     assert high == pytest.approx(250.0, rel=0.02)
-    assert not track[1, 101:].any()
+    assert track[1, 790:800].all() and not track[1, 800:].any()

@@ -87,9 +87,42 @@ def test_the_pitch_that_is_given_is_heard():
         track = PitchTrack(octaves(torch.full((1, 160), pitch)), torch.ones(1, 160))
         return model._synthesised(embeddings, Memory(), track)[0][0, 3200:]
 
+    @torch.no_grad()
     def period(samples, lag):
         return float(torch.cosine_similarity(samples[lag:], samples[:-lag], dim=0))
 
     assert period(made(200.0), 80) > period(made(125.0), 80)
     assert period(made(125.0), 128) > period(made(200.0), 128)
     assert BINS == 161
+
+
+def test_within_a_window_pitch_glides_as_it_did_from_the_window_before():
+    pitch = torch.tensor([[150.0, 150.5, 151.0]])
+    made = PulseSpectrum(4)(pitch, torch.ones(1, 3).bool(), Memory())[0, 2]
+    n = torch.arange(WINDOW, dtype=torch.double) - WINDOW // 2
+    phase = (150.25 + 150.75) * 80 / 16000
+    cycles = phase + 151.0 / 16000 * n + 0.5 / 80 / 16000 / 2 * n.square()
+    waves = sum(torch.cos(2 * math.pi * k * cycles) for k in range(1, math.floor(7900 / 151) + 1))
+    hann = torch.hann_window(WINDOW, dtype=torch.double)
+    expected = torch.fft.rfft(waves * math.sqrt(151 / 4000) * hann, norm="ortho")
+    torch.testing.assert_close(made.to(torch.complex128), expected, atol=2e-3, rtol=2e-3)
+
+
+@torch.no_grad()
+def test_the_decoder_reads_the_pulses():
+    model = codec(harmonic=True)
+    embeddings = torch.randn(1, 5, 8, generator=torch.Generator().manual_seed(1))
+    voice = PitchTrack(torch.zeros(1, 20), torch.ones(1, 20))
+    deaf = model._synthesised(embeddings, Memory(), voice)[0]
+    torch.nn.init.normal_(model.read_pulses.weight, std=0.1)
+    assert not torch.allclose(model._synthesised(embeddings, Memory(), voice)[0], deaf)
+
+
+@torch.no_grad()
+def test_where_pulses_are_hardly_there_so_is_what_follows_their_phases():
+    model = codec(harmonic=True)
+    x = torch.randn(1, 20, 16, generator=torch.Generator().manual_seed(1))
+    ones = torch.ones(1, 20, BINS, dtype=torch.complex64)
+    clear, faint = (model._samples(x, Memory(), size * ones) for size in (1.0, 1e-6))
+    torch.testing.assert_close(clear, model._samples(x, Memory()), atol=1e-6, rtol=1e-4)
+    assert faint.abs().max() < 0.01 * clear.abs().max()

@@ -237,6 +237,18 @@ def test_a_harmonic_decoder_learns_pitch_and_voicing(recordings, voices) -> None
     assert head.weight.grad is not None and head.weight.grad.abs().sum() > 0
 
 
+def test_pitch_is_asked_for_at_the_centres_of_the_windows(recordings, monkeypatch) -> None:
+    asked = []
+
+    def track(waveform, centres, lengths=None):
+        asked.append(centres)
+        return torch.zeros(len(waveform), len(centres))
+
+    monkeypatch.setattr("audiolm.training.tasks.codec.track_pitch", track)
+    task(recordings, codec=HARMONIC).batch(0, 0)
+    assert asked[0][:3].tolist() == [160, 240, 320]
+
+
 def test_its_own_pitch_is_used_from_its_time_on(recordings, voices, monkeypatch) -> None:
     one = task(recordings, codec=HARMONIC, own_pitch_from=0.5, own_pitch_share=1.0)
     heard = []

@@ -73,6 +73,8 @@ def _told(step: str, metrics: Mapping[str, float]) -> str:
     words = []
     for name, text in (
         ("si-sdr", "SI-SDR {:.1f} dB"),
+        ("pitch error", "pitch error {:.0f} cents"),
+        ("voicing error", "voicing wrong in {:.1%} of windows"),
         ("contrastive", "contrastive loss {:.2f} nats"),
         ("contrastive_accuracy", "{:.0%} right of 101"),
         ("masked_prediction", "masked prediction {:.2f} nats"),

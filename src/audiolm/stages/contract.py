@@ -16,7 +16,7 @@ from torch import Tensor
 
 from audiolm.configuration import Configuration
 from audiolm.part import Part
-from audiolm.shapes import SAMPLE_RATE, SEMANTIC_HOP, FlatMask
+from audiolm.shapes import FRAMES_PER_STEP, SAMPLE_RATE, SEMANTIC_HOP, FlatMask
 from audiolm.stages.layout import Layout, Streams
 from audiolm.stages.layout_config import LayoutConfig
 from audiolm.stages.sampling import Sampling
@@ -35,6 +35,12 @@ class StageConfig(Configuration):
     """The semantic tokenizer whose ids it was trained on."""
     semantic_rate: float = Field(default=SAMPLE_RATE / SEMANTIC_HOP, gt=0.0)
     """Semantic tokens per second after removal of repeats, measured on the training data."""
+
+    @property
+    def context_frames(self) -> int:
+        """Codec frames in a window of `context_seconds`, whole semantic steps."""
+        steps = round(self.context_seconds * SAMPLE_RATE / SEMANTIC_HOP)
+        return FRAMES_PER_STEP * max(1, steps)
 
 
 @dataclass(frozen=True)

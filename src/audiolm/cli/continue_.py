@@ -13,12 +13,15 @@ from audiolm.cli.options import (
     samples_option,
 )
 from audiolm.cli.outputs import make_files, output_paths
+from audiolm.cli.streams import check_stream, is_stream, stream_option, write_stream
 
 if TYPE_CHECKING:
     from audiolm.audio.waveform import Audio
     from audiolm.cli.outputs import Make
+    from audiolm.cli.streams import Open
     from audiolm.model import AudioLM
     from audiolm.pipeline import Progress
+    from audiolm.stages import Sampling
 
 
 @click.command("continue")
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
     help="Leave the semantic stage out: keeps the voice, loses the content.",
 )
 @levels_option
+@stream_option
 @common_options
 def command(
     settings: Settings,
@@ -51,24 +55,46 @@ def command(
     continuation_only: bool,
     baseline: Literal["acoustic-only"] | None,
     levels: int | None,
+    stream: bool,
 ) -> None:
     """Go on from PROMPT, a recording, in its voice and its room.
 
-    OUT holds the prompt as the codec renders it, and SECONDS more.
+    OUT holds the prompt as the codec renders it, and SECONDS more. With --stream it is written as
+    it is made, and can be played at any moment; with -o - it is a WAV on stdout.
     """
-    paths = output_paths(out, samples, source=prompt)
-
     from audiolm.prompt import check_prompt_seconds, check_seconds
 
-    check_seconds("seconds", seconds)
+    length: float | None = seconds
+    paths = []
+    if is_stream(out, stream):
+        length = check_stream(settings, out, samples, seconds, source=prompt)
+    else:
+        paths = output_paths(out, samples, source=prompt)
+        check_seconds("seconds", seconds)
     check_prompt_seconds(prompt_seconds)
     settings.check_sampling()
 
-    def prepare() -> "tuple[AudioLM, Make]":
+    def load() -> "tuple[Audio, AudioLM, dict[str, Sampling]]":
         recording = _end_of(prompt, prompt_seconds)
         lm = settings.load()
         lm.check_levels(levels)
-        sampling = settings.sampling(lm)
+        return recording, lm, settings.sampling(lm)
+
+    def prepare_stream() -> "tuple[AudioLM, Open]":
+        recording, lm, sampling = load()
+        return lm, lambda: lm.stream(
+            recording,
+            length,
+            prompt_seconds=prompt_seconds,
+            seed=settings.seed,
+            sampling=sampling,
+            levels=levels,
+            baseline=baseline,
+            continuation_only=continuation_only,
+        )
+
+    def prepare() -> "tuple[AudioLM, Make]":
+        recording, lm, sampling = load()
 
         def make(seed: int, path: Path, progress: "Progress") -> float:
             audio = lm.continuation(
@@ -87,7 +113,10 @@ def command(
 
         return lm, make
 
-    make_files(settings, paths, prepare)
+    if is_stream(out, stream):
+        write_stream(settings, out, length, prepare_stream)
+    else:
+        make_files(settings, paths, prepare)
 
 
 def _end_of(prompt: Path, seconds: float) -> "Audio":

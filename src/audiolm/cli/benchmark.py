@@ -119,7 +119,7 @@ def measure(lm: "AudioLM", settings: Settings, repeats: int) -> dict[str, Any]:
 
 
 def measure_stream(lm: "AudioLM", settings: Settings, count: int) -> dict[str, Any]:
-    """How soon a stream begins, its prompt's encoding included, over `count` prompts; how fast it is.
+    """How soon a stream begins, prompt and all, over `count` prompts, and how fast it is.
 
     The time that processors were busy with it is told apart: on a machine that others use too, the
     clock also counts what they do.

@@ -126,7 +126,8 @@ class Stage(Part, ABC):
 
         Args:
             given: what is known, rows of one length. Codes (B, Q, F) may hold `MASK` where a stage
-                of this kind can fill it in; what is known is never changed.
+                of this kind can fill it in; what is known is never changed. A stage that goes on
+                frame by frame may ask for semantic ids when it needs them (`Streams.later`).
             steps: how many semantic ids, or codec frames, come after what is given; 0 where only
                 masks are to be filled.
             sampling: how ids are drawn.

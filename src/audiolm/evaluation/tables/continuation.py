@@ -136,7 +136,7 @@ def evaluate(request: ExperimentRequest) -> ExperimentResult:
         _judge_shuffled(model, whole, rest, utterance, generator, measured["shuffled"])
         request.progress(0.2 + 0.1 * (number + 1) / len(chosen))
 
-    generated = Generated(model, request.generated_folder)
+    generated = request.generated
     kinds: list[tuple[str, Baseline | None]] = [
         ("audiolm", None),
         ("acoustic_only", "acoustic-only"),

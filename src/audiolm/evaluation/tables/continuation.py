@@ -23,7 +23,7 @@ from audiolm.audio.files import read
 from audiolm.audio.waveform import Audio
 from audiolm.errors import CorpusError
 from audiolm.evaluation.corpora import Utterance
-from audiolm.evaluation.generated import Baseline, Generated, levels_made, needed
+from audiolm.evaluation.generated import Baseline, levels_made, needed
 from audiolm.evaluation.metrics.error_rates import normalise_text
 from audiolm.evaluation.metrics.silence import DEPTH, silent_steps
 from audiolm.evaluation.metrics.statistics import Metric, mean_metric, ratio_metric

@@ -123,5 +123,5 @@ def test_what_is_no_number_of_draws_is_refused(lm, best_of):
         lambda: lm.acoustic_generation(noise(1.0), best_of=best_of),
         lambda: lm.unconditional(0.8, best_of=best_of),
     ):
-        with pytest.raises(ConfigurationError, match="best_of: .*give 1 to 64"):
+        with pytest.raises(ConfigurationError, match=r"best_of: .*give 1 to 64"):
             make()

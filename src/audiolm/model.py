@@ -33,6 +33,7 @@ from audiolm.reranking import best_draws, scores
 from audiolm.semantic.contract import SemanticTokenizer
 from audiolm.shapes import CODEC_HOP, SAMPLE_RATE, SEMANTIC_HOP, Codes, SemanticIds, Waveform
 from audiolm.stages import KINDS, Sampling, Stage, stage_generator
+from audiolm.stages.guidance import check_guidance
 from audiolm.tokens import Tokens, checked_codes
 
 
@@ -133,14 +134,18 @@ class AudioLM:
         """One run through the stages, for those who want them one by one.
 
         Raises:
-            ConfigurationError: `seed` is no seed, `sampling` names an unknown kind of stage or is
-                no sampling, or the codec does not have so many `levels`.
+            ConfigurationError: `seed` is no seed, `sampling` names an unknown kind of stage, is no
+                sampling or guides a stage that has not learnt it, or the codec does not have so
+                many `levels`.
         """
         seed = checked_seed(seed)
         generators = {kind: stage_generator(seed, kind, self.device) for kind in self.stages}
         levels = self.check_levels(levels)
         levels = self.levels if levels is None else levels
-        return Pipeline(self.stages, self._sampling(sampling), generators, progress, levels)
+        settings = self._sampling(sampling)
+        for kind, stage in self.stages.items():
+            check_guidance(settings[kind], stage.config, f"{kind} stage")
+        return Pipeline(self.stages, settings, generators, progress, levels)
 
     def _sampling(self, asked: Mapping[str, Sampling] | None) -> dict[str, Sampling]:
         """How each kind of stage is sampled: as asked, else the model's own way."""

@@ -111,7 +111,7 @@ def test_only_training_drops_conditioning():
 def test_a_stage_that_never_heard_rows_without_conditioning_cannot_be_guided():
     stage = tiny("coarse", "aligned")
     streams = random_streams(1, 12, levels=2)
-    with pytest.raises(ConfigurationError, match="coarse stage: guidance is 1.5"):
+    with pytest.raises(ConfigurationError, match=r"coarse stage: guidance is 1\.5"):
         stage.generate(
             Streams(streams.semantic),
             steps=2,
@@ -123,5 +123,5 @@ def test_a_stage_that_never_heard_rows_without_conditioning_cannot_be_guided():
 @pytest.mark.parametrize("kind", ["semantic", "fine", "acoustic_only"])
 def test_what_has_no_semantic_conditioning_has_none_to_drop(kind):
     config = tiny(kind, "aligned" if kind == "fine" else "prefix").config.model_dump()
-    with pytest.raises(ConfigurationError, match="conditioning_dropout: the .* stage has no"):
+    with pytest.raises(ConfigurationError, match=r"conditioning_dropout: the .* stage has no"):
         AutoregressiveConfig(**config | {"conditioning_dropout": 0.1})

@@ -95,7 +95,9 @@ class Settings:
         Raises:
             ConfigurationError: a temperature, `--top-k` or `--top-p` cannot be.
         """
-        for kind in ("semantic", "coarse", "fine"):
+        from audiolm.stages import KINDS
+
+        for kind in KINDS:
             self._asked(kind, {})
 
     def _asked(self, kind: str, own: dict[str, Any]) -> "Sampling":

@@ -127,12 +127,8 @@ def _read(path: Path) -> Audio | None:
 
 def levels_made(model: "AudioLM") -> int:
     """Levels of the codec in what the model generates, for originals to be compressed alike."""
-    for kind in ("fine", "coarse", "acoustic_only"):
-        if kind in model.stages:
-            layout = model.stages[kind].config.layout
-            made = layout.levels if kind == "fine" else layout.coarse_levels
-            return min(made, model.levels)
-    return model.levels
+    made = [s.layout.levels for s in model.stages.values() if s.layout.roles.codes]
+    return min(max(made), model.levels) if made else model.levels
 
 
 def needed(model: "AudioLM", *stages: str) -> None:

@@ -33,24 +33,25 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("recordings", type=Path, nargs="+", help="recordings, one row for each")
     parser.add_argument("--models", default="speech", help="names or folders, by commas")
     parser.add_argument("--levels", type=int, help="of the codec; all unless given")
-    parser.add_argument("--seconds", type=float, default=1.5, help="length of the stretch")
+    parser.add_argument("--seconds", type=float, default=1.0, help="length of the stretch")
     parser.add_argument("--out", type=Path, required=True, help="the picture, .png")
     arguments = parser.parse_args(words)
 
     models = {name: audiolm.load(name) for name in arguments.models.split(",")}
     rows, columns = len(arguments.recordings), 1 + len(models)
     figure, places = plt.subplots(
-        rows, columns, figsize=(4 * columns, 2.6 * rows), squeeze=False, sharey=True
+        rows, columns, figsize=(4 * columns, 3.4 * rows), squeeze=False, sharey=True
     )
     for axes, path in zip(places, arguments.recordings, strict=True):
         audio = audiolm.read(path).resampled(SAMPLE_RATE)
         start, stop = voiced_stretch(audio.samples, arguments.seconds)
-        draw(axes[0], audio.samples[start:stop], f"{path.stem}, as recorded")
+        loudest = 20 * np.log10(np.abs(audio.samples[start:stop]).max() + 1e-9)
+        draw(axes[0], audio.samples[start:stop], f"{path.stem}, as recorded", loudest)
         for place, (name, lm) in zip(axes[1:], models.items(), strict=True):
             rebuilt = lm.reconstruction(audio, arguments.levels)
-            draw(place, rebuilt.samples[start:stop], Path(name).name)
+            draw(place, rebuilt.samples[start:stop], Path(name).name, loudest)
     figure.tight_layout()
-    figure.savefig(arguments.out, dpi=80)
+    figure.savefig(arguments.out, dpi=90)
     print(f"{arguments.out}: {rows} recordings, " + ", ".join(lm.name for lm in models.values()))
 
 
@@ -74,16 +75,17 @@ def voiced_stretch(samples: np.ndarray, seconds: float) -> tuple[int, int]:
     return start, start + length
 
 
-def draw(axes: Axes, samples: np.ndarray, title: str) -> None:
-    """A spectrogram up to 4 kHz, 60 dB deep."""
-    loudest = 20 * np.log10(np.abs(samples).max() + 1e-9)
+def draw(axes: Axes, samples: np.ndarray, title: str, loudest: float) -> None:
+    """A spectrogram up to 4 kHz, 50 dB deep, for a recording whose loudest sample has so many dB."""
     axes.specgram(
         samples + 1e-9,
         NFFT=WINDOW,
         noverlap=WINDOW - 64,
+        pad_to=4 * WINDOW,
+        cmap="magma",
         Fs=SAMPLE_RATE,
-        vmin=loudest - 90,
-        vmax=loudest - 30,
+        vmin=loudest - 75,
+        vmax=loudest - 25,
     )
     axes.set_ylim(0, HIGHEST)
     axes.set_title(title, fontsize=8)

@@ -76,7 +76,7 @@ def voiced_stretch(samples: np.ndarray, seconds: float) -> tuple[int, int]:
 
 
 def draw(axes: Axes, samples: np.ndarray, title: str, loudest: float) -> None:
-    """A spectrogram up to 4 kHz, 50 dB deep, for a recording whose loudest sample has so many dB."""
+    """A spectrogram up to 4 kHz, 50 dB deep, for a recording as loud as `loudest` dB."""
     axes.specgram(
         samples + 1e-9,
         NFFT=WINDOW,

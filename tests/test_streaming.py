@@ -103,6 +103,19 @@ def test_settings_reach_the_stages(lm, monkeypatch):
         assert torch.equal(torch.cat(pieces, dim=2), codes)
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_stream_can_be_guided(layout, monkeypatch):
+    model = tiny_model(kinds=("semantic", "coarse"), **layout)
+    stage = model.stages["coarse"]
+    stage.config = stage.config.model_copy(update={"conditioning_dropout": 0.1})
+    settings = {"sampling": {"coarse": audiolm.Sampling(temperature=0.8, guidance=2.0)}, "seed": 1}
+    pieces = decoded(model, monkeypatch)
+    model.continuation(noise(1.0), 3.0, **settings)
+    codes = pieces.pop()
+    list(model.stream(noise(1.0), 3.0, **settings))
+    assert torch.equal(torch.cat(pieces, dim=2), codes)
+
+
 def test_the_prompt_may_be_heard_first(lm):
     prompt = noise(1.0)
     chunks = [chunk.samples for chunk in lm.stream(prompt, 1.5, continuation_only=False)]

@@ -62,6 +62,7 @@ def test_generate_streams_too(audiolm, model, tmp_path):
         (("-o", "out.mp3", "--stream"), "out.mp3: must end in .wav or .flac"),
         (("-o", "out.wav", "--stream", "--samples", 2), "--samples 2: a stream is one recording"),
         (("-o", "-", "--samples", 2), "--samples 2: a stream is one recording"),
+        (("-o", "-", "--best-of", 3), "--best-of 3: what was heard cannot be drawn again"),
         (("-o", "-", "--json"), "--json: stdout has the sound"),
         (("-o", "out.wav", "--stream", "--seconds", "nan"), "seconds: nan is not a length"),
         (("-o", "out.wav", "--seconds", "inf"), "seconds: inf is not a length"),

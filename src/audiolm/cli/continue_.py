@@ -7,6 +7,7 @@ import click
 
 from audiolm.cli.options import (
     Settings,
+    best_of_option,
     common_options,
     levels_option,
     out_option,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     type=click.Choice(["acoustic-only"]),
     help="Leave the semantic stage out: keeps the voice, loses the content.",
 )
+@best_of_option
 @levels_option
 @stream_option
 @common_options
@@ -52,6 +54,7 @@ def command(
     seconds: float,
     prompt_seconds: float,
     samples: int,
+    best_of: int,
     continuation_only: bool,
     baseline: Literal["acoustic-only"] | None,
     levels: int | None,
@@ -67,7 +70,7 @@ def command(
     length: float | None = seconds
     paths = []
     if is_stream(out, stream):
-        length = check_stream(settings, out, samples, seconds, source=prompt)
+        length = check_stream(settings, out, seconds, samples, best_of, source=prompt)
     else:
         paths = output_paths(out, samples, source=prompt)
         check_seconds("seconds", seconds)
@@ -104,6 +107,7 @@ def command(
                 seed=seed,
                 sampling=sampling,
                 levels=levels,
+                best_of=best_of,
                 baseline=baseline,
                 continuation_only=continuation_only,
                 progress=progress,

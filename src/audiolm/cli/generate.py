@@ -7,6 +7,7 @@ import click
 
 from audiolm.cli.options import (
     Settings,
+    best_of_option,
     common_options,
     levels_option,
     out_option,
@@ -26,11 +27,18 @@ if TYPE_CHECKING:
 @out_option
 @click.option("--seconds", type=float, default=10.0, show_default=True, help="How much to make.")
 @samples_option
+@best_of_option
 @levels_option
 @stream_option
 @common_options
 def command(
-    settings: Settings, out: Path, seconds: float, samples: int, levels: int | None, stream: bool
+    settings: Settings,
+    out: Path,
+    seconds: float,
+    samples: int,
+    best_of: int,
+    levels: int | None,
+    stream: bool,
 ) -> None:
     """Make something new: any voice, any content.
 
@@ -42,7 +50,7 @@ def command(
     length: float | None = seconds
     paths = []
     if is_stream(out, stream):
-        length = check_stream(settings, out, samples, seconds)
+        length = check_stream(settings, out, seconds, samples, best_of)
     else:
         paths = output_paths(out, samples)
         check_seconds("seconds", seconds)
@@ -63,7 +71,12 @@ def command(
 
         def make(seed: int, path: Path, progress: "Progress") -> float:
             audio = lm.unconditional(
-                seconds, seed=seed, sampling=sampling, levels=levels, progress=progress
+                seconds,
+                seed=seed,
+                sampling=sampling,
+                levels=levels,
+                best_of=best_of,
+                progress=progress,
             )
             audio.write(path)
             return audio.seconds

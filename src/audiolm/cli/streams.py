@@ -44,7 +44,12 @@ def is_stream(out: Path, stream: bool) -> bool:
 
 
 def check_stream(
-    settings: Settings, out: Path, samples: int, seconds: float, source: Path | None = None
+    settings: Settings,
+    out: Path,
+    seconds: float,
+    samples: int,
+    best_of: int,
+    source: Path | None = None,
 ) -> float | None:
     """Refuse what cannot be streamed, before any work is done.
 
@@ -53,13 +58,18 @@ def check_stream(
 
     Raises:
         AudioError: OUT is no WAV, or could not be written.
-        ConfigurationError: more than one recording is asked for, or two things want stdout.
+        ConfigurationError: more than one recording or draw is asked for, or two things want stdout.
     """
     from audiolm.prompt import check_seconds
 
     if samples > 1:
         raise ConfigurationError(
             f"--samples {samples}: a stream is one recording; leave --stream or --samples out"
+        )
+    if best_of > 1:
+        raise ConfigurationError(
+            f"--best-of {best_of}: what was heard cannot be drawn again; leave --stream or "
+            "--best-of out"
         )
     if out != STDOUT:
         output_paths(out, source=source)

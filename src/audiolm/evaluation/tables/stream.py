@@ -10,7 +10,7 @@ import numpy as np
 from audiolm.audio.files import read
 from audiolm.audio.waveform import Audio
 from audiolm.evaluation.corpora import Utterance
-from audiolm.evaluation.generated import Generated, levels_made, needed
+from audiolm.evaluation.generated import levels_made, needed
 from audiolm.evaluation.metrics import long_form
 from audiolm.evaluation.metrics.silence import DEPTH
 from audiolm.evaluation.metrics.statistics import Metric, mean_metric
@@ -39,7 +39,7 @@ def evaluate(request: ExperimentRequest) -> ExperimentResult:
     count = options.prompts if request.limit is None else min(options.prompts, request.limit)
     chosen = spread_over_speakers(longest, count, request.seed)
     prompts = prompts_of(chosen, options.prompt_seconds)
-    generated = Generated(model, request.generated_folder)
+    generated = request.generated
     seconds = options.minutes * options.minute
     streams: Heard = []
     originals: Heard = []

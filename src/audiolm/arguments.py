@@ -9,6 +9,8 @@ from numbers import Real
 from audiolm.errors import ConfigurationError
 
 LARGEST_SEED = 2**63 - 1
+MOST_DRAWS = 64
+"""Of one recording, as one batch."""
 
 
 def checked_seed(seed: object) -> int:
@@ -35,6 +37,20 @@ def checked_levels(levels: object, of: int) -> int:
     if number is None or not 1 <= number <= of:
         raise ConfigurationError(
             f"levels: {_shown(levels)} asked of a codec with {of}; give 1 to {of}"
+        )
+    return number
+
+
+def checked_best_of(best_of: object) -> int:
+    """A number of draws from 1 to `MOST_DRAWS`.
+
+    Raises:
+        ConfigurationError: it is no such number.
+    """
+    number = _whole(best_of)
+    if number is None or not 1 <= number <= MOST_DRAWS:
+        raise ConfigurationError(
+            f"best_of: {_shown(best_of)} is not a number of draws; give 1 to {MOST_DRAWS}"
         )
     return number
 

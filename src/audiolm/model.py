@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from audiolm.arguments import checked_levels, checked_seed
+from audiolm.arguments import checked_best_of, checked_levels, checked_seed
 from audiolm.audio.waveform import Audio
 from audiolm.codec.chunks import decode_in_chunks, encode_in_chunks, reconstruct_chunks
 from audiolm.codec.contract import Codec
@@ -29,9 +29,11 @@ from audiolm.part import Dtype, Part
 from audiolm.parts import CODEC, SEMANTIC, stage_part
 from audiolm.pipeline import DEFAULT_SAMPLING, Pipeline, Progress
 from audiolm.prompt import check_seconds, prompt_samples, require_audio
+from audiolm.reranking import best_draws, scores
 from audiolm.semantic.contract import SemanticTokenizer
-from audiolm.shapes import CODEC_HOP, SAMPLE_RATE, SEMANTIC_HOP, SemanticIds, Waveform
+from audiolm.shapes import CODEC_HOP, SAMPLE_RATE, SEMANTIC_HOP, Codes, SemanticIds, Waveform
 from audiolm.stages import KINDS, Sampling, Stage, stage_generator
+from audiolm.stages.guidance import check_guidance
 from audiolm.tokens import Tokens, checked_codes
 
 
@@ -132,14 +134,18 @@ class AudioLM:
         """One run through the stages, for those who want them one by one.
 
         Raises:
-            ConfigurationError: `seed` is no seed, `sampling` names an unknown kind of stage or is
-                no sampling, or the codec does not have so many `levels`.
+            ConfigurationError: `seed` is no seed, `sampling` names an unknown kind of stage, is no
+                sampling or guides a stage that has not learnt it, or the codec does not have so
+                many `levels`.
         """
         seed = checked_seed(seed)
         generators = {kind: stage_generator(seed, kind, self.device) for kind in self.stages}
         levels = self.check_levels(levels)
         levels = self.levels if levels is None else levels
-        return Pipeline(self.stages, self._sampling(sampling), generators, progress, levels)
+        settings = self._sampling(sampling)
+        for kind, stage in self.stages.items():
+            check_guidance(settings[kind], stage.config, f"{kind} stage")
+        return Pipeline(self.stages, settings, generators, progress, levels)
 
     def _sampling(self, asked: Mapping[str, Sampling] | None) -> dict[str, Sampling]:
         """How each kind of stage is sampled: as asked, else the model's own way."""
@@ -168,6 +174,7 @@ class AudioLM:
         seed: int = ...,
         sampling: Mapping[str, Sampling] | None = ...,
         levels: int | None = ...,
+        best_of: int = ...,
         baseline: Literal["acoustic-only"] | None = ...,
         continuation_only: bool = ...,
         progress: Progress | None = ...,
@@ -182,6 +189,7 @@ class AudioLM:
         seed: int = ...,
         sampling: Mapping[str, Sampling] | None = ...,
         levels: int | None = ...,
+        best_of: int = ...,
         baseline: Literal["acoustic-only"] | None = ...,
         continuation_only: bool = ...,
         progress: Progress | None = ...,
@@ -195,6 +203,7 @@ class AudioLM:
         seed: int = 0,
         sampling: Mapping[str, Sampling] | None = None,
         levels: int | None = None,
+        best_of: int = 1,
         baseline: Literal["acoustic-only"] | None = None,
         continuation_only: bool = False,
         progress: Progress | None = None,
@@ -216,6 +225,8 @@ class AudioLM:
             sampling: by kind of stage, in place of the model's own and of the paper's.
             levels: how many of the codec's levels are made (the prompt is rendered with as many);
                 the model's own number when None. Few enough leave the fine stage out.
+            best_of: how many continuations of each prompt are drawn, as one batch; the answer is
+                the one that the model's own parts judge best (`audiolm.reranking`).
             baseline: "acoustic-only" leaves the semantic stage out (section III-B): it keeps the
                 voice and loses the content.
             continuation_only: leave the prompt out of the answer.
@@ -231,7 +242,7 @@ class AudioLM:
         """
         if baseline not in (None, "acoustic-only"):
             raise ConfigurationError(f"baseline: {baseline!r} is not known; use acoustic-only")
-        seconds = check_seconds("seconds", seconds)
+        seconds, best_of = check_seconds("seconds", seconds), checked_best_of(best_of)
         cut = []  # each (T,)
         # A warning is said to come from the caller: level 2 is here, 3 the caller. A loop, because
         # a comprehension may be a level of its own.
@@ -244,26 +255,45 @@ class AudioLM:
             skip = length if continuation_only else 0
             with self._inference():
                 waveform = torch.from_numpy(np.stack([cut[row] for row in rows])).to(self.device)
-                answer = self._continue(waveform, seconds, baseline, run)  # (B, T)
+                answer = self._continue(waveform, seconds, baseline, best_of, run)  # (B, T)
                 answers |= zip(rows, _audios(answer[:, skip:]), strict=True)
         ordered = [answers[row] for row in range(len(cut))]
         return ordered[0] if isinstance(prompt, Audio) else ordered
 
     def _continue(
-        self, prompt: Waveform, seconds: float, baseline: str | None, run: Pipeline
+        self, prompt: Waveform, seconds: float, baseline: str | None, best_of: int, run: Pipeline
     ) -> Waveform:
         """Prompts (B, T) of whole semantic steps to waveforms of prompt and continuation."""
         samples = prompt.shape[1] + _samples(seconds)
         frames, steps = -(-samples // CODEC_HOP), -(-samples // SEMANTIC_HOP)
+        # Below, B counts the draws: `best_of` rows for each prompt.
         known = encode_in_chunks(self.codec, prompt)  # (B, Q, F of the prompt)
+        known = known.repeat_interleave(best_of, dim=0)
+        ids = None
         if baseline is None:
-            ids = self.semantic.encode(prompt)  # (B, S of the prompt)
+            ids = self.semantic.encode(prompt).repeat_interleave(best_of, dim=0)  # (B, S of it)
             ids = run.semantic(ids, seconds, steps)  # (B, S)
             codes = run.coarse(ids, known, frames)  # (B, Q', F)
         else:
             codes = run.acoustic_only(known, frames)  # (B, Q', F)
+        return self._heard(ids, codes, known, samples, best_of, run)
+
+    def _heard(
+        self,
+        ids: SemanticIds | None,
+        codes: Codes,
+        known: Codes,
+        samples: int,
+        best_of: int,
+        run: Pipeline,
+    ) -> Waveform:
+        """Coarse codes (B, Q', F) to the sound of the best draws (B / best_of, samples)."""
         codes = run.fine(codes, known)  # (B, Q, F)
-        return decode_in_chunks(self.codec, codes)[:, :samples]
+        waveform = decode_in_chunks(self.codec, codes)[:, :samples]  # (B, T)
+        if best_of == 1:
+            return waveform
+        judged = scores(self.codec, self.semantic, waveform, ids, codes, known.shape[2])
+        return waveform[best_draws(judged, best_of)]
 
     def acoustic_generation(
         self,
@@ -272,21 +302,23 @@ class AudioLM:
         seed: int = 0,
         sampling: Mapping[str, Sampling] | None = None,
         levels: int | None = None,
+        best_of: int = 1,
         progress: Progress | None = None,
     ) -> Audio:
         """Say what `audio` says in another voice and another room (paper, section III-D).
 
         The semantic ids are those of the recording, the codes are drawn anew. The answer is as long
-        as the recording.
+        as the recording; of `best_of` draws, the one whose semantic ids are heard best.
 
         Raises:
             AudioError, ConfigurationError, ModelFolderError: as `continuation`.
         """
+        best_of = checked_best_of(best_of)
         run = self.pipeline(seed, sampling, progress, levels)
         with self._inference():
             waveform = self._waveform(audio)  # (1, T)
             ids = self.semantic.encode(waveform)  # (1, S)
-            return self._in_any_voice(ids, waveform.shape[1], run)
+            return self._in_any_voice(ids, waveform.shape[1], best_of, run)
 
     def unconditional(
         self,
@@ -295,27 +327,30 @@ class AudioLM:
         seed: int = 0,
         sampling: Mapping[str, Sampling] | None = None,
         levels: int | None = None,
+        best_of: int = 1,
         progress: Progress | None = None,
     ) -> Audio:
         """Say anything in any voice: all stages without a prompt (paper, section III-D).
 
+        Of `best_of` renderings of what is said, the answer is the one that is heard best.
+
         Raises:
             ConfigurationError, ModelFolderError: as `continuation`.
         """
-        seconds = check_seconds("seconds", seconds)
+        seconds, best_of = check_seconds("seconds", seconds), checked_best_of(best_of)
         run = self.pipeline(seed, sampling, progress, levels)
         samples = _samples(seconds)
         with self._inference():
             ids = torch.empty(1, 0, dtype=torch.long, device=self.device)  # (1, S = 0)
             ids = run.semantic(ids, seconds, -(-samples // SEMANTIC_HOP))  # (1, S)
-            return self._in_any_voice(ids, samples, run)
+            return self._in_any_voice(ids, samples, best_of, run)
 
-    def _in_any_voice(self, ids: SemanticIds, samples: int, run: Pipeline) -> Audio:
+    def _in_any_voice(self, ids: SemanticIds, samples: int, best_of: int, run: Pipeline) -> Audio:
         """Stages 2 and 3 without a prompt: ids (1, S) to a recording of so many samples."""
-        none = torch.empty(1, self.codec.levels, 0, dtype=torch.long, device=self.device)
-        codes = run.coarse(ids, none, -(-samples // CODEC_HOP))  # (1, Q', F)
-        codes = run.fine(codes, none)  # (1, Q, F)
-        return _audios(decode_in_chunks(self.codec, codes)[:, :samples])[0]
+        ids = ids.repeat(best_of, 1)  # (B, S)
+        none = ids.new_empty(best_of, self.codec.levels, 0)
+        codes = run.coarse(ids, none, -(-samples // CODEC_HOP))  # (B, Q', F)
+        return _audios(self._heard(ids, codes, none, samples, best_of, run))[0]
 
     def reconstruction(self, audio: Audio, levels: int | None = None) -> Audio:
         """What the codec makes of a recording, with its first `levels` levels, all when None.

@@ -284,6 +284,26 @@ def test_levels_that_are_not_there(audiolm, model, prompt, tmp_path, levels):
     refused(answer, "give 1 to 4", out=out)
 
 
+@pytest.mark.parametrize("draws", ["0", "65", "two"])
+def test_draws_that_cannot_be(audiolm, model, prompt, tmp_path, draws):
+    out = tmp_path / "out.wav"
+    answer = audiolm("continue", prompt, "-o", out, "--model", model, "--best-of", draws)
+    refused(answer, "--best-of", out=out)
+
+
+@pytest.mark.parametrize(("guidance", "says"), [("nan", "guidance"), ("-1", "guidance")])
+def test_guidance_that_cannot_be(audiolm, model, prompt, tmp_path, guidance, says):
+    out = tmp_path / "out.wav"
+    answer = audiolm("continue", prompt, "-o", out, "--model", model, "--guidance", guidance)
+    refused(answer, says, out=out)
+
+
+def test_guidance_of_a_model_that_has_not_learnt_it(audiolm, model, prompt, tmp_path):
+    out = tmp_path / "out.wav"
+    answer = audiolm("continue", prompt, "-o", out, "--model", model, "--guidance", "1.5")
+    refused(answer, "coarse stage: guidance is 1.5", out=out)
+
+
 # ---- models --------------------------------------------------------------------------------------
 
 

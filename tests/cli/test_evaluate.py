@@ -95,13 +95,20 @@ def test_sampling_options_reach_the_parts(audiolm, model, data, tmp_path):
     answer = audiolm(
         *("evaluate", model, "--data", data, "--out", tmp_path / "out", "--only", "abx", "--json"),
         *("--set", "abx.features=[mel]", "--temperature", "0.5,0.7,0.9", "--top-k", "4"),
-        *("--levels", "2"),
+        *("--levels", "2", "--best-of", "3", "--guidance", "1.5"),
     )
     assert answer.code == 0, answer.err
     assert answer.json["model"]["levels"] == 2
+    assert answer.json["best_of"] == 3
     sampling = answer.json["model"]["sampling"]
     assert sampling["semantic"]["temperature"] == 0.5
-    assert sampling["fine"] == {"temperature": 0.9, "top_k": 4, "top_p": None}
+    assert sampling["fine"] == {
+        "temperature": 0.9,
+        "top_k": 4,
+        "top_p": None,
+        "guidance": 1.0,  # there are no semantic ids in it that could guide
+    }
+    assert sampling["coarse"]["guidance"] == 1.5
 
 
 def test_the_help_names_every_part(audiolm):

@@ -67,6 +67,21 @@ def test_json_is_one_object_and_nothing_else(audiolm, model, prompt, tmp_path):
     assert report["outputs"][0]["seconds"] == pytest.approx(1.3)
 
 
+def test_best_of_keeps_what_the_model_keeps(audiolm, model, prompt, tmp_path):
+    out, lm, recording = tmp_path / "out.wav", load(model), read(prompt)
+    common = ("-o", out, "--model", model, "--best-of", 3, "--seed", 2)
+    for arguments, expected in (
+        (
+            ("continue", prompt, "--seconds", 0.5),
+            lm.continuation(recording, 0.5, seed=2, best_of=3),
+        ),
+        (("resynthesize", prompt), lm.acoustic_generation(recording, seed=2, best_of=3)),
+        (("generate", "--seconds", 0.5), lm.unconditional(0.5, seed=2, best_of=3)),
+    ):
+        assert audiolm(*arguments, *common).code == 0
+        assert np.allclose(read(out).samples, expected.samples.clip(-1, 1), atol=1 / 32_000)
+
+
 def test_sampling_options_replace_the_models_own(audiolm, model, prompt, tmp_path):
     common = ("continue", prompt, "--seconds", 0.5, "--model", model, "-o")
     audiolm(*common, tmp_path / "plain.wav")

@@ -112,9 +112,21 @@ def test_a_stage_that_is_lacking_is_named(lm):
         needed(tiny_model(kinds=("semantic",)), "semantic", "coarse")
 
 
-def test_experiments_of_one_report_share(lm, tmp_path):
+def test_experiments_of_one_report_share(lm, calls, tmp_path):
     one, two = (ask(lm, tmp_path, tmp_path / "report" / name) for name in ("a", "b"))
-    assert one.generated_folder == two.generated_folder
+    one.generated.acoustic_generation(noise(1.0), seed=0)
+    two.generated.acoustic_generation(noise(1.0), seed=0)
+    assert len(calls) == 1
+
+
+def test_the_best_of_several_is_asked_for_and_kept_apart_from_single_draws(lm, calls, tmp_path):
+    prompts = [noise(1.0), noise(1.0, seed=1)]
+    single = Generated(lm, tmp_path).continuations(prompts, 0.5, 0)
+    best = Generated(lm, tmp_path, best_of=4).continuations(prompts, 0.5, 0)
+    expected = lm.continuation(prompts, 0.5, prompt_seconds=None, seed=0, best_of=4)
+    for one, audio in zip(best, expected, strict=True):
+        assert np.allclose(one.samples, audio.samples, atol=1e-4)
+    assert not np.array_equal(single[0].samples, best[0].samples)
 
 
 def test_a_piece_that_is_empty_or_cut_is_made_again(lm, calls, tmp_path):

@@ -131,12 +131,11 @@ def _coarse_levels(lm: "AudioLM") -> int:
 
 def _new_tokens(lm: "AudioLM", kind: str) -> int:
     """How many tokens a stage draws for the continuation."""
-    config = lm.stages[kind].config
-    layout = config.layout
-    if kind == "semantic":
-        return round(SECONDS * (config.semantic_rate if layout.remove_repeats else 25))
-    drawn = layout.coarse_levels if kind == "coarse" else layout.levels - layout.coarse_levels
-    return round(SECONDS * 50) * drawn
+    stage = lm.stages[kind]
+    if stage.layout.roles.semantic == "predicted":
+        no_repeats = stage.config.layout.remove_repeats
+        return round(SECONDS * (stage.config.semantic_rate if no_repeats else 25))
+    return round(SECONDS * 50) * len(stage.layout.kinds)
 
 
 def _synchronise(lm: "AudioLM") -> None:

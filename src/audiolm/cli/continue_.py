@@ -7,6 +7,7 @@ import click
 
 from audiolm.cli.options import (
     Settings,
+    best_of_option,
     common_options,
     levels_option,
     out_option,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     type=click.Choice(["acoustic-only"]),
     help="Leave the semantic stage out: keeps the voice, loses the content.",
 )
+@best_of_option
 @levels_option
 @common_options
 def command(
@@ -48,6 +50,7 @@ def command(
     seconds: float,
     prompt_seconds: float,
     samples: int,
+    best_of: int,
     continuation_only: bool,
     baseline: Literal["acoustic-only"] | None,
     levels: int | None,
@@ -78,6 +81,7 @@ def command(
                 seed=seed,
                 sampling=sampling,
                 levels=levels,
+                best_of=best_of,
                 baseline=baseline,
                 continuation_only=continuation_only,
                 progress=progress,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from audiolm.cli.options import Settings, common_options, levels_option
+from audiolm.cli.options import Settings, best_of_option, common_options, levels_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     "the speaker's name alone.",
 )
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="A setting.")
+@best_of_option
 @levels_option
 @common_options
 @click.pass_context
@@ -62,6 +63,7 @@ def command(
     limit: int | None,
     speakers: "Speakers",
     assignments: tuple[str, ...],
+    best_of: int,
     levels: int | None,
 ) -> None:
     """Measure MODEL as the paper does, and write a report.
@@ -88,7 +90,7 @@ def command(
 
     with _bars(settings.quiet) as progress:
         report = run(
-            Evaluation(lm, data, out, names, limit, settings.seed, options, speakers),
+            Evaluation(lm, data, out, names, limit, settings.seed, options, speakers, best_of),
             progress,
             tell,
         )

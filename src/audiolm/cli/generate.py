@@ -7,6 +7,7 @@ import click
 
 from audiolm.cli.options import (
     Settings,
+    best_of_option,
     common_options,
     levels_option,
     out_option,
@@ -24,10 +25,11 @@ if TYPE_CHECKING:
 @out_option
 @click.option("--seconds", type=float, default=10.0, show_default=True, help="How much to make.")
 @samples_option
+@best_of_option
 @levels_option
 @common_options
 def command(
-    settings: Settings, out: Path, seconds: float, samples: int, levels: int | None
+    settings: Settings, out: Path, seconds: float, samples: int, best_of: int, levels: int | None
 ) -> None:
     """Make something new: any voice, any content."""
     paths = output_paths(out, samples)
@@ -44,7 +46,12 @@ def command(
 
         def make(seed: int, path: Path, progress: "Progress") -> float:
             audio = lm.unconditional(
-                seconds, seed=seed, sampling=sampling, levels=levels, progress=progress
+                seconds,
+                seed=seed,
+                sampling=sampling,
+                levels=levels,
+                best_of=best_of,
+                progress=progress,
             )
             audio.write(path)
             return audio.seconds

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from audiolm.arguments import MOST_DRAWS
+
 if TYPE_CHECKING:
     from audiolm.model import AudioLM
     from audiolm.pipeline import Progress
@@ -69,6 +71,7 @@ class Settings:
     temperature: tuple[float, float, float] | None
     top_k: int | None
     top_p: float | None
+    guidance: float | None
     device: str
     threads: int | None
     quiet: bool
@@ -92,17 +95,21 @@ class Settings:
         Raises:
             ConfigurationError: a temperature, `--top-k` or `--top-p` cannot be.
         """
-        for kind in ("semantic", "coarse", "fine"):
+        from audiolm.stages import KINDS
+
+        for kind in KINDS:
             self._asked(kind, {})
 
     def _asked(self, kind: str, own: dict[str, Any]) -> "Sampling":
         from audiolm.configuration import parse
-        from audiolm.stages import Sampling
+        from audiolm.stages import KINDS, Sampling
 
         asked: dict[str, float | None] = {"top_k": self.top_k, "top_p": self.top_p}
         if self.temperature is not None:
             semantic, coarse, fine = self.temperature
             asked["temperature"] = {"semantic": semantic, "fine": fine}.get(kind, coarse)
+        if KINDS[kind].roles.semantic == "conditioning":
+            asked["guidance"] = self.guidance
         given = {key: value for key, value in asked.items() if value is not None}
         return parse(Sampling, own | given, "sampling")
 
@@ -167,6 +174,11 @@ def common_options(function: Callable[..., None]) -> Callable[..., None]:
         click.option("--top-k", type=int, help="Draw from the k likeliest ids only."),
         click.option("--top-p", type=float, help="Draw from the likeliest ids of this mass only."),
         click.option(
+            "--guidance",
+            type=float,
+            help="How strongly the codes follow the semantic ids: 1 as learnt, 1.5 more surely.",
+        ),
+        click.option(
             "--device",
             type=click.Choice(["auto", "cpu", "cuda", "mps"]),
             default="auto",
@@ -200,6 +212,14 @@ samples_option = click.option(
     default=1,
     show_default=True,
     help="How many to make, with seeds SEED, SEED+1, …: OUT-1.wav, OUT-2.wav, …",
+)
+
+best_of_option = click.option(
+    "--best-of",
+    type=click.IntRange(1, MOST_DRAWS),
+    default=1,
+    show_default=True,
+    help="How many to draw; the one that the model's own parts judge best is kept.",
 )
 
 levels_option = click.option(

@@ -7,6 +7,7 @@ import click
 
 from audiolm.cli.options import (
     Settings,
+    best_of_option,
     common_options,
     levels_option,
     out_option,
@@ -24,9 +25,12 @@ if TYPE_CHECKING:
 @click.argument("file", type=click.Path(path_type=Path))
 @out_option
 @samples_option
+@best_of_option
 @levels_option
 @common_options
-def command(settings: Settings, file: Path, out: Path, samples: int, levels: int | None) -> None:
+def command(
+    settings: Settings, file: Path, out: Path, samples: int, best_of: int, levels: int | None
+) -> None:
     """Say what FILE says in another voice and another room."""
     paths = output_paths(out, samples, source=file)
     settings.check_sampling()
@@ -42,7 +46,12 @@ def command(settings: Settings, file: Path, out: Path, samples: int, levels: int
 
         def make(seed: int, path: Path, progress: "Progress") -> float:
             audio = lm.acoustic_generation(
-                recording, seed=seed, sampling=sampling, levels=levels, progress=progress
+                recording,
+                seed=seed,
+                sampling=sampling,
+                levels=levels,
+                best_of=best_of,
+                progress=progress,
             )
             audio.write(path)
             return audio.seconds

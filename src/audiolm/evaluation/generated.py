@@ -32,17 +32,21 @@ class Generated:
     Args:
         model: makes it.
         folder: keeps it; made where it is missing.
+        best_of: draws of each piece, of which the best is kept.
     """
 
-    def __init__(self, model: "AudioLM", folder: Path) -> None:
+    def __init__(self, model: "AudioLM", folder: Path, best_of: int = 1) -> None:
         self._model = model
         self._folder = folder
+        self._best_of = best_of
 
     def acoustic_generation(self, audio: Audio, seed: int) -> Audio:
         """The content of a recording in another voice."""
 
         def make() -> list[Audio]:
-            return [self._model.acoustic_generation(audio, seed=seed)]
+            return [
+                self._model.acoustic_generation(audio, seed=seed, best_of=self._best_of),
+            ]
 
         return self._kept(make, [audio], mode="acoustic generation", seed=seed)[0]
 
@@ -76,6 +80,7 @@ class Generated:
                     seconds,
                     prompt_seconds=None,
                     seed=seed,
+                    best_of=self._best_of,
                     baseline=baseline,
                 )
 
@@ -93,6 +98,8 @@ class Generated:
         sampling = {kind: s.model_dump() for kind, s in self._model.sampling.items()}
         key.update(json.dumps(sampling, sort_keys=True).encode())
         key.update(f"{self._model.levels} levels".encode())
+        if self._best_of > 1:
+            key.update(f"best of {self._best_of}".encode())
         for source in sources:
             key.update(f"{source.sample_rate} {len(source.samples)} ".encode())
             key.update(source.samples.tobytes())
@@ -120,12 +127,8 @@ def _read(path: Path) -> Audio | None:
 
 def levels_made(model: "AudioLM") -> int:
     """Levels of the codec in what the model generates, for originals to be compressed alike."""
-    for kind in ("fine", "coarse", "acoustic_only"):
-        if kind in model.stages:
-            layout = model.stages[kind].config.layout
-            made = layout.levels if kind == "fine" else layout.coarse_levels
-            return min(made, model.levels)
-    return model.levels
+    made = [s.layout.levels for s in model.stages.values() if s.layout.roles.codes]
+    return min(max(made), model.levels) if made else model.levels
 
 
 def needed(model: "AudioLM", *stages: str) -> None:

@@ -55,6 +55,8 @@ class Evaluation:
     options: EvaluationConfig = field(default_factory=EvaluationConfig)
     speakers: Speakers = "all"
     """Whose recordings are measured."""
+    best_of: int = 1
+    """Draws of everything that is generated, of which the best is kept."""
 
 
 @dataclass(frozen=True)
@@ -150,6 +152,7 @@ def _request(
         advance,
         asked.options,
         asked.speakers,
+        asked.best_of,
     )
 
 
@@ -214,6 +217,7 @@ def _depends(
         "model": asked.model.fingerprint,
         "sampling": {kind: s.model_dump(mode="json") for kind, s in asked.model.sampling.items()},
         "levels": asked.model.levels,
+        "best_of": asked.best_of,
         "data": str(asked.data.resolve()),
         "limit": asked.limit,
         "seed": asked.seed,
@@ -239,6 +243,7 @@ def _report(asked: Evaluation, outcomes: list[ExperimentOutcome]) -> dict[str, A
         "limit": asked.limit,
         "seed": asked.seed,
         "speakers": asked.speakers,
+        "best_of": asked.best_of,
         "versions": _versions(),
         "device": str(model.device),
         "experiments": {one.experiment.name: _experiment_report(one, asked) for one in outcomes},

@@ -17,6 +17,7 @@ from audiolm.shapes import FRAMES_PER_STEP, SAMPLE_RATE, SEMANTIC_HOP
 from audiolm.stages.cache import quick_weights
 from audiolm.stages.contract import LogLikelihood, Stage, StageConfig, StageLoss
 from audiolm.stages.decoding import DecodingOptions, continue_codes, continue_semantic, fill_fine
+from audiolm.stages.guidance import check_guidance, drop_conditioning
 from audiolm.stages.layout import MASK, SEMANTIC, Flat, Layout, Streams
 from audiolm.stages.sampling import Sampling
 from audiolm.stages.transformer import Transformer, TransformerConfig
@@ -44,6 +45,8 @@ class AutoregressiveStage(Stage):
 
     def forward(self, streams: Streams) -> StageLoss:
         """The loss of predicting the streams."""
+        if self.training and self.layout.roles.semantic == "conditioning":
+            streams = drop_conditioning(streams, self.config.conditioning_dropout)
         flat = self.layout.flatten(streams)
         nats, correct, tokens = [], [], []
         kinds = {}
@@ -108,6 +111,7 @@ class AutoregressiveStage(Stage):
         """
         with self._evaluating():
             semantic, codes = self._checked(given, steps)
+        guide = check_guidance(sampling, self.config, self._name)
         options = DecodingOptions(
             sampling,
             generator,
@@ -115,6 +119,7 @@ class AutoregressiveStage(Stage):
             until_end,
             progress,
             self.decoding_weights or quick_weights(self._device),
+            guide,
         )
         if self.layout.roles.semantic == "predicted":
             pieces = continue_semantic(

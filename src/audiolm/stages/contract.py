@@ -8,13 +8,15 @@ by token (`AutoregressiveStage`); others fill `MASK` tokens anywhere in it, many
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from jaxtyping import Float, Int
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from audiolm.configuration import Configuration
+from audiolm.errors import ConfigurationError
 from audiolm.part import Part
 from audiolm.shapes import SAMPLE_RATE, SEMANTIC_HOP, FlatMask
 from audiolm.stages.layout import Layout, Streams
@@ -33,8 +35,20 @@ class StageConfig(Configuration):
     """The codec whose codes it was trained on."""
     semantic_fingerprint: str = ""
     """The semantic tokenizer whose ids it was trained on."""
+    conditioning_dropout: float | None = Field(default=None, gt=0.0, lt=1.0)
+    """Share of the training rows that hear no semantic ids, where those are conditioning; a stage
+    needs it to be guided (`Sampling.guidance`). None: all hear them."""
     semantic_rate: float = Field(default=SAMPLE_RATE / SEMANTIC_HOP, gt=0.0)
     """Semantic tokens per second after removal of repeats, measured on the training data."""
+
+    @model_validator(mode="after")
+    def _something_to_drop(self) -> Self:
+        if self.conditioning_dropout and self.layout.roles.semantic != "conditioning":
+            raise ConfigurationError(
+                f"conditioning_dropout: the {self.layout.kind} stage has no semantic ids as "
+                "conditioning; set it to null"
+            )
+        return self
 
 
 @dataclass(frozen=True)

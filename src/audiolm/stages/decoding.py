@@ -22,6 +22,7 @@ from torch import Tensor
 
 from audiolm.shapes import FRAMES_PER_STEP, Codes, FlatIds, SemanticIds
 from audiolm.stages.cache import CachedDecoder
+from audiolm.stages.guidance import guided, with_unconditional_rows
 from audiolm.stages.layout import (
     END,
     FIRST_SEMANTIC,
@@ -53,6 +54,8 @@ class DecodingOptions:
     """Called with the number of positions filled since the last call."""
     weights: torch.dtype | None = None
     """Type of the weights of cached steps; as they are when None."""
+    guide: bool = False
+    """Rows come twice, as `with_unconditional_rows` makes them, and are drawn as one."""
 
 
 class Masks:
@@ -106,6 +109,8 @@ def fill(
 ) -> Iterator[Int[Tensor, "B"]]:
     """The flat id (B,) of each row at each step of the masks; known ids come as they are.
 
+    With `options.guide`, B rows come of 2 B: a row and its unconditional one draw one id together.
+
     It is over when every row has drawn END.
     """
     layout, batch = transformer.layout, len(flat.ids)
@@ -121,14 +126,16 @@ def fill(
             hidden = decoder.step(previous, masks.aligned[:, step])
         allowed = layout.allowed(kind, end=options.until_end)
         logits = transformer.logits(hidden, kind)[:, allowed.start - layout.first_id(kind) :]
+        if options.guide:
+            logits = guided(logits, options.sampling.guidance)  # (B, n) of 2 B rows
         repeat = previous - allowed.start if no_repeats else None
         ids = draw(logits, options.sampling, generators, options.name, repeat)
-        previous = ids + allowed.start
+        previous = (ids + allowed.start).repeat(2 if options.guide else 1)
         if some_known:
             previous = torch.where(masks.wanted[:, step] >= 0, masks.wanted[:, step], previous)
         if options.progress:
             options.progress(1)
-        yield previous
+        yield previous[: len(ids)]
         if options.until_end and kind == SEMANTIC:
             ended |= previous == END
             if bool(ended.all()):
@@ -194,7 +201,8 @@ def continue_codes(
         stop = min(start + context, codes.shape[2])
         last = -(-stop // FRAMES_PER_STEP) + ahead
         beside = semantic[:, start // FRAMES_PER_STEP : last]
-        flat = layout.flatten(Streams(beside, codes[..., start:stop]))
+        window = Streams(beside, codes[..., start:stop])
+        flat = layout.flatten(with_unconditional_rows(window) if options.guide else window)
         masks = Masks(layout, flat)
         frame: list[Tensor] = []
         for ids in fill(transformer, flat, masks, options, [options.generator]):

@@ -28,6 +28,9 @@ class Sampling(Configuration):
     """Draw from the k likeliest ids only (and those as likely as the last of them)."""
     top_p: float | None = Field(default=None, gt=0.0, le=1.0)
     """Draw from the fewest likeliest ids that have this probability together."""
+    guidance: float = Field(default=1.0, ge=0.0, allow_inf_nan=False)
+    """How strongly the semantic ids count where they are conditioning: 1 as learnt, more makes the
+    content surer and the sound less varied; twice the work (`audiolm.stages.guidance`)."""
 
 
 def stage_generator(seed: int, stage: str, device: torch.device | str = "cpu") -> torch.Generator:

@@ -143,17 +143,17 @@ def transfer_vocabulary(
         old_ids: as `old_ids_of_new` gives them.
     """
     weights = dict(learnt.state_dict())
-    kind = stage.config.layout.kind
+    role = stage.layout.roles.semantic
     first, last = FIRST_SEMANTIC, FIRST_SEMANTIC + learnt.config.layout.clusters
-    if kind in ("semantic", "coarse"):
+    if role is not None:
         rows = weights["transformer.embedding.weight"]  # (V, D)
         meant = old_ids @ rows[first:last]
         weights["transformer.embedding.weight"] = torch.cat([rows[:first], meant, rows[last:]])
-    if kind == "semantic":
+    if role == "predicted":
         head = weights["transformer.heads"]  # (1, 1 + K_old, D), END first
         weights["transformer.heads"] = torch.cat([head[:, :1], old_ids @ head[:, 1:]], dim=1)
     theirs, mine = learnt.transformer.aligned, stage.transformer.aligned
-    if kind == "coarse" and theirs is not None and mine is not None:
+    if role == "conditioning" and theirs is not None and mine is not None:
         given = theirs.weight.detach()  # (1 + C * K_old, D)
         slots = given[1:].unflatten(0, (-1, learnt.config.layout.clusters))  # (C, K_old, D)
         ours = torch.zeros_like(mine.weight)  # (1 + C' * K, D)

@@ -10,6 +10,7 @@ from typing import Any
 
 from audiolm.errors import CorpusError
 from audiolm.evaluation.report.markdown import markdown_table
+from audiolm.stages import KINDS
 
 TRAINING = "training"
 STEPS = (
@@ -19,10 +20,7 @@ STEPS = (
     "second_round",
     "second_clustering",
     "tokens",
-    "semantic",
-    "coarse",
-    "fine",
-    "acoustic_only",
+    *KINDS,
 )
 """In the order in which they are taken; others come last."""
 

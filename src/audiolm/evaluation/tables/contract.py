@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from audiolm.evaluation.corpora import Utterance, utterances
+from audiolm.evaluation.generated import Generated
 from audiolm.evaluation.halves import Speakers
 from audiolm.evaluation.options import EvaluationConfig
 from audiolm.evaluation.report.results import ExperimentResult
@@ -35,11 +36,13 @@ class ExperimentRequest:
     options: EvaluationConfig = field(default_factory=EvaluationConfig)
     speakers: Speakers = "all"
     """Whose recordings are measured."""
+    best_of: int = 1
+    """Draws of everything that is generated, of which the best is kept (`audiolm.reranking`)."""
 
     @property
-    def generated_folder(self) -> Path:
-        """Where the experiments of one report keep what a model has made: beside their own."""
-        return self.out.parent / "generated"
+    def generated(self) -> Generated:
+        """Makes sound with the model; the experiments of one report share what is made."""
+        return Generated(self.model, self.out.parent / "generated", self.best_of)
 
     def utterances(self, *, validation: bool = True) -> list[Utterance]:
         """The recordings of the half of the speakers that is asked for, sorted by id.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from audiolm.audio.files import read
 from audiolm.audio.waveform import Audio
 from audiolm.evaluation.corpora import Utterance
-from audiolm.evaluation.generated import Generated, levels_made, needed
+from audiolm.evaluation.generated import levels_made, needed
 from audiolm.evaluation.metrics import detection
 from audiolm.evaluation.report.results import ExperimentResult, Table
 from audiolm.evaluation.requirements import Skipped
@@ -68,7 +68,7 @@ def evaluate(request: ExperimentRequest) -> ExperimentResult:
         request.seed,
     )
     prompts = prompts_of(chosen, options.prompt_seconds)
-    generated = Generated(model, request.generated_folder)
+    generated = request.generated
     answers = generated.continuations(
         prompts,
         options.seconds,

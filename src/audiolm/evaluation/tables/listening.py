@@ -82,7 +82,7 @@ def build(request: ExperimentRequest, settings: dict[str, Any]) -> None:
     """Make the clips and pages of both tests; the key is written last."""
     options, model = request.options.listening, request.model
     needed(model, "semantic", "coarse")
-    generated = Generated(model, request.generated_folder)
+    generated = request.generated
     everything = request.utterances()
     names = random.Random(request.seed)
     (request.out / KEY).unlink(missing_ok=True)

@@ -9,7 +9,6 @@ cut from them, without the prompts, in which it should be again (Table III).
 from audiolm.audio.files import read
 from audiolm.audio.waveform import Audio
 from audiolm.evaluation.corpora import Utterance
-from audiolm.evaluation.generated import Generated
 from audiolm.evaluation.metrics.statistics import Metric, mean_metric
 from audiolm.evaluation.report.plots import dots
 from audiolm.evaluation.report.results import ExperimentResult, Table
@@ -38,7 +37,7 @@ def evaluate(request: ExperimentRequest) -> ExperimentResult:
     options, model = request.options.speaker, request.model
     voices = learn_voices(request, lambda share: request.progress(0.5 * share))
     chosen = spread_over_speakers(voices.validation, request.limit, request.seed)
-    generated = Generated(model, request.generated_folder)
+    generated = request.generated
     heard = VoiceAnswers(voices.classifier)
     conditions = {
         "speakers": str(len(voices.classifier.classes)),

@@ -8,6 +8,7 @@ from torch import nn
 
 from audiolm.codec import build_codec
 from audiolm.errors import ConfigurationError
+from audiolm.semantic.conformer import Conformer
 from audiolm.semantic.w2v_bert import W2vBert
 from audiolm.stages import AutoregressiveStage
 from audiolm.training.preset import Preset, load_preset, preset_names
@@ -34,7 +35,7 @@ def test_every_preset_of_the_package_is_valid_and_complete(name) -> None:
 
 
 def test_the_package_has_these_presets() -> None:
-    assert {"paper", "small", "tiny"} <= set(preset_names())
+    assert {"paper", "small", "tiny", "paper-piano", "small-piano"} <= set(preset_names())
 
 
 def test_the_papers_networks_have_the_papers_sizes() -> None:
@@ -75,6 +76,56 @@ def test_the_papers_settings() -> None:
     # The 7th layer of the masked-prediction module, which follows 12 of the contrastive one.
     assert preset.training.clustering.layer == preset.w2v_bert.contrastive_layers + 7
     assert preset.training.clustering.clusters == 1024
+
+
+def test_the_papers_piano() -> None:
+    """Section IV-I: three levels of 2^14, all in the second stage; the rest is that of speech."""
+    piano, speech = load_preset("paper-piano"), load_preset("paper")
+    quantizer = piano.codec.quantizer
+    assert (quantizer.levels, quantizer.codebook_size) == (3, 2**14)
+    assert (piano.prompt_seconds, piano.seconds) == (4, 20)
+    assert set(piano.stages) == {"semantic", "coarse", "acoustic_only"}
+    assert "fine" not in piano.recipe
+    assert piano.stages["semantic"] == speech.stages["semantic"]
+    for name in ("coarse", "acoustic_only"):
+        layout = piano.stages[name].layout
+        assert (layout.coarse_levels, layout.levels, layout.codebook_size) == (3, 3, 2**14)
+        same = {"coarse_levels": 4, "levels": 12, "codebook_size": 1024}
+        assert layout.model_copy(update=same) == speech.stages[name].layout
+        assert piano.stages[name].transformer == speech.stages[name].transformer
+        assert piano.training.stages[name] == speech.training.stages[name]
+    assert piano.training.codec == speech.training.codec
+    assert piano.training.w2v_bert == speech.training.w2v_bert
+
+
+def test_what_is_played_is_never_changed_in_small_piano() -> None:
+    training = load_preset("small-piano").training
+    projection = training.second_clustering.projection
+    assert projection is not None
+    for augment in (training.w2v_bert.augment, training.second_round.augment, projection.augment):
+        assert augment is not None
+        assert (augment.voice, augment.babble) == (0, 0)
+        assert augment.room > 0
+        assert augment.noise > 0
+        assert augment.gain > 0
+
+
+def test_small_piano_is_small_enough_to_be_bundled() -> None:
+    """At most 45 MB: a byte for each number in a matrix, two for all others."""
+    preset = load_preset("small-piano")
+    layer = preset.training.second_clustering.layer
+    conformer = preset.w2v_bert.conformer.model_copy(update={"layers": layer})
+    with torch.device("meta"):
+        codec = build_codec(preset.codec)
+        codec.quantizer.strip_training_state()
+        stages = [AutoregressiveStage(config) for config in preset.stages.values()]
+        parts = [codec, Conformer(conformer), *stages]
+    size = 0
+    for part in parts:
+        learnt = {name for name, _ in part.named_parameters()}
+        for name, tensor in part.state_dict().items():
+            size += tensor.numel() * (1 if name in learnt and tensor.ndim > 1 else 2)
+    assert 20e6 < size < 44.5e6  # the rest is for centroids, model.json, a card and a prompt
 
 
 def test_unknown_presets_are_refused_with_the_known_ones() -> None:

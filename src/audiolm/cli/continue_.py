@@ -25,13 +25,14 @@ if TYPE_CHECKING:
 @click.command("continue")
 @click.argument("prompt", type=click.Path(path_type=Path))
 @out_option
-@click.option("--seconds", type=float, default=7.0, show_default=True, help="How much to add.")
+@click.option(
+    "--seconds", type=float, help="How much to add; as the model has it (speech: 7) unless given."
+)
 @click.option(
     "--prompt-seconds",
     type=float,
-    default=3.0,
-    show_default=True,
-    help="How much of the prompt to use, counted from its end.",
+    help="How much of the prompt to use, counted from its end; as the model has it (speech: 3) "
+    "unless given.",
 )
 @samples_option
 @click.option("--continuation-only", is_flag=True, help="Leave the prompt out of OUT.")
@@ -47,8 +48,8 @@ def command(
     settings: Settings,
     prompt: Path,
     out: Path,
-    seconds: float,
-    prompt_seconds: float,
+    seconds: float | None,
+    prompt_seconds: float | None,
     samples: int,
     best_of: int,
     continuation_only: bool,
@@ -61,14 +62,19 @@ def command(
     """
     paths = output_paths(out, samples, source=prompt)
 
+    from audiolm.audio.files import info
     from audiolm.prompt import check_prompt_seconds, check_seconds
 
-    check_seconds("seconds", seconds)
-    check_prompt_seconds(prompt_seconds)
+    if seconds is not None:
+        check_seconds("seconds", seconds)
+    if prompt_seconds is not None:
+        check_prompt_seconds(prompt_seconds)
     settings.check_sampling()
 
     def prepare() -> "tuple[AudioLM, Make]":
-        recording = _end_of(prompt, prompt_seconds)
+        whole = info(prompt).seconds  # what is wrong with it is told before a model is fetched
+        used = settings.info().prompt_seconds if prompt_seconds is None else prompt_seconds
+        recording = _end_of(prompt, whole, used)
         lm = settings.load()
         lm.check_levels(levels)
         sampling = settings.sampling(lm)
@@ -77,7 +83,7 @@ def command(
             audio = lm.continuation(
                 recording,
                 seconds,
-                prompt_seconds=prompt_seconds,
+                prompt_seconds=used,
                 seed=seed,
                 sampling=sampling,
                 levels=levels,
@@ -94,10 +100,10 @@ def command(
     make_files(settings, paths, prepare)
 
 
-def _end_of(prompt: Path, seconds: float) -> "Audio":
-    """As much of a prompt as is used: of an hour, the rest is never decoded."""
-    from audiolm.audio.files import info, read_end
+def _end_of(prompt: Path, whole: float, seconds: float) -> "Audio":
+    """As much of a prompt of `whole` seconds as is used: of an hour, the rest is never decoded."""
+    from audiolm.audio.files import read_end
     from audiolm.prompt import check_prompt, warn_where_cut
 
-    warn_where_cut(info(prompt).seconds, seconds)
+    warn_where_cut(whole, seconds)
     return check_prompt(read_end(prompt, seconds), str(prompt))

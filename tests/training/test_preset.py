@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from audiolm.codec import build_codec
+from audiolm.codec import build_codec, exported
 from audiolm.errors import ConfigurationError
-from audiolm.semantic.conformer import Conformer
+from audiolm.model_io.folder import save_part
+from audiolm.semantic import W2vBertTokenizer, W2vBertTokenizerConfig
 from audiolm.semantic.w2v_bert import W2vBert
 from audiolm.stages import AutoregressiveStage
 from audiolm.training.preset import Preset, load_preset, preset_names
@@ -110,22 +111,22 @@ def test_what_is_played_is_never_changed_in_small_piano() -> None:
         assert augment.gain > 0
 
 
-def test_small_piano_is_small_enough_to_be_bundled() -> None:
-    """At most 45 MB: a byte for each number in a matrix, two for all others."""
+def test_small_piano_is_small_enough_to_be_bundled(tmp_path) -> None:
+    """At most 45 MB, with half a megabyte for model.json, a card and a prompt."""
     preset = load_preset("small-piano")
-    layer = preset.training.second_clustering.layer
-    conformer = preset.w2v_bert.conformer.model_copy(update={"layers": layer})
-    with torch.device("meta"):
-        codec = build_codec(preset.codec)
-        codec.quantizer.strip_training_state()
-        stages = [AutoregressiveStage(config) for config in preset.stages.values()]
-        parts = [codec, Conformer(conformer), *stages]
-    size = 0
-    for part in parts:
-        learnt = {name for name, _ in part.named_parameters()}
-        for name, tensor in part.state_dict().items():
-            size += tensor.numel() * (1 if name in learnt and tensor.ndim > 1 else 2)
-    assert 20e6 < size < 44.5e6  # the rest is for centroids, model.json, a card and a prompt
+    clustering = preset.training.second_clustering
+    assert clustering.projection is not None
+    tokenizer = W2vBertTokenizerConfig(
+        conformer=preset.w2v_bert.conformer,
+        layer=clustering.layer,
+        clusters=clustering.clusters,
+        dims=clustering.projection.dims,
+    )
+    save_part(tmp_path, "codec", exported(build_codec(preset.codec)), dtype=preset.storage)
+    save_part(tmp_path, "semantic", W2vBertTokenizer(tokenizer), dtype=preset.storage)
+    for name, config in preset.stages.items():
+        save_part(tmp_path, f"stage_{name}", AutoregressiveStage(config), dtype=preset.storage)
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 44.6e6
 
 
 def test_unknown_presets_are_refused_with_the_known_ones() -> None:

@@ -228,6 +228,44 @@ def test_results_are_the_same_whatever_the_caller_has_set(lm, state):
 
 
 @pytest.mark.parametrize("state", STATES)
+def test_codec_and_tokenizer_alone_are_as_steady(lm, state):
+    waveform = torch.from_numpy(noise(0.8).samples)[None]
+
+    def results():
+        codes = lm.codec.encode(waveform)
+        encoder, decoder = lm.codec.encoder_stream(), lm.codec.decoder_stream()
+        features = lm.semantic.features(waveform)
+        return [
+            codes,
+            lm.codec.decode(codes),
+            lm.codec.embed(codes),
+            encoder.push(waveform),
+            encoder.flush(),
+            decoder.push(codes),
+            decoder.flush(),
+            features,
+            lm.semantic.quantize(features),
+            lm.semantic.encode(waveform),
+        ]
+
+    plain = results()
+    with state():
+        under = results()
+    for a, b in zip(plain, under, strict=True):
+        assert a.dtype == b.dtype and a.device == b.device
+        assert np.array_equal(a.detach().numpy(), b.detach().numpy())
+
+
+def test_codec_and_tokenizer_hear_samples_of_any_float_type(lm):
+    waveform = torch.from_numpy(noise(0.8).samples)[None]
+    assert torch.equal(lm.codec.encode(waveform.double()), lm.codec.encode(waveform))
+    assert torch.equal(
+        lm.codec.encoder_stream().push(waveform.double()), lm.codec.encoder_stream().push(waveform)
+    )
+    assert torch.equal(lm.semantic.encode(waveform.double()), lm.semantic.encode(waveform))
+
+
+@pytest.mark.parametrize("state", STATES)
 def test_a_saved_model_is_the_same_whatever_the_caller_has_set(lm, state, tmp_path):
     with state():
         lm.save(tmp_path / "under")

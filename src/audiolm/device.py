@@ -5,12 +5,18 @@ Nothing here, or anywhere in the library, sets the number of threads: that is th
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import wraps
+from typing import ParamSpec, TypeVar
 
 import torch
+from torch import nn
 
 from audiolm.errors import ConfigurationError
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def choose_device(device: torch.device | str) -> torch.device:
@@ -59,6 +65,19 @@ def torch_defaults(device: torch.device) -> Iterator[None]:
             if torch.is_autocast_enabled(kind):
                 stack.enter_context(torch.autocast(kind, enabled=False))
         yield
+
+
+def under_torch_defaults(method: Callable[P, R]) -> Callable[P, R]:
+    """A network's method that computes under `torch_defaults`, where the network is."""
+
+    @wraps(method)
+    def call(*arguments: P.args, **named: P.kwargs) -> R:
+        network = arguments[0]
+        assert isinstance(network, nn.Module)
+        with torch_defaults(next(network.parameters()).device):
+            return method(*arguments, **named)
+
+    return call
 
 
 class _Float32:

@@ -23,14 +23,14 @@ def noise(*shape, seed=1):
     return 0.1 * torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def test_one_verdict_of_each():
-    verdicts = discriminators()(noise(3, 2048))
-    assert len(verdicts) == 4
-    spectral, _, full, half = verdicts
+def test_one_output_of_each():
+    outputs = discriminators()(noise(3, 2048))
+    assert len(outputs) == 4
+    spectral, _, full, half = outputs
     assert spectral.logits.shape == (3, 1, 33, 17)  # a row per hop of 64, 129 bins / 8
     assert full.logits.shape == (3, 1, 8)  # 2048 / 256
     assert half.logits.shape[2] in (4, 5)
-    assert all(len(verdict.features) >= 5 for verdict in verdicts)
+    assert all(len(output.features) >= 5 for output in outputs)
 
 
 @pytest.mark.parametrize("samples", [1, 100, 999])
@@ -75,10 +75,10 @@ def test_they_learn_to_tell_noise_from_tone_and_the_codec_hears_it():
     assert losses[0] == pytest.approx(2, abs=0.3) and losses[-1] < 0.5 * losses[0]
 
     made = tone.clone().requires_grad_()
-    verdicts = model(made)
-    assert generator_loss([v.logits for v in verdicts]) > 1
+    outputs = model(made)
+    assert generator_loss([v.logits for v in outputs]) > 1
     real = model(noise(1, 2048))
-    features = feature_loss([v.features for v in verdicts], [v.features for v in real])
+    features = feature_loss([v.features for v in outputs], [v.features for v in real])
     (gradient,) = torch.autograd.grad(features, made)
     assert gradient.abs().sum() > 0
 
@@ -86,8 +86,8 @@ def test_they_learn_to_tell_noise_from_tone_and_the_codec_hears_it():
 def test_bfloat16():
     model = discriminators()
     with torch.autocast("cpu", torch.bfloat16):
-        verdicts = model(noise(1, 2048))
-    loss = discriminator_loss([v.logits for v in verdicts], [v.logits for v in verdicts])
+        outputs = model(noise(1, 2048))
+    loss = discriminator_loss([v.logits for v in outputs], [v.logits for v in outputs])
     assert loss.dtype == torch.float32
     loss.backward()
     assert all(torch.isfinite(p.grad).all() for p in model.parameters())

@@ -161,6 +161,10 @@ def test_usage_counts_ids():
     perplexity, used = usage(torch.tensor([[0], [0], [3], [3], [-1]]), 5)
     assert float(perplexity) == pytest.approx(2)
     assert float(used) == 2
+    # Two groups with ids of the same numbers are counted apart: 2 ids alike, and one alone.
+    perplexity, used = usage(torch.tensor([[0, 4], [1, 4], [-1, -1]]), 5)
+    assert float(perplexity) == pytest.approx((2 + 1) / 2)
+    assert float(used) == 1.5
 
 
 def test_quantizer_gives_codebook_vectors_and_lets_gradients_through():

@@ -225,6 +225,13 @@ def test_a_file_in_place_of_the_model_folder_is_told(training_corpus, tmp_path) 
         opened(training_corpus, out)
 
 
+def test_a_folder_whose_name_is_no_utf8_is_refused_at_once(training_corpus, tmp_path) -> None:
+    out = tmp_path / os.fsdecode(b"caf\xe9")
+    with pytest.raises(TrainingError, match=r"caf\\xe9: is no name in UTF-8; name another"):
+        opened(training_corpus, out)
+    assert not out.exists()
+
+
 def test_an_empty_folder_becomes_a_model_folder(training_corpus, tmp_path) -> None:
     (tmp_path / "model").mkdir()
     place = opened(training_corpus, tmp_path / "model")

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from audiolm.codec.contract import Codec
 from audiolm.codec.quantizer import QuantizerConfig, ResidualQuantizer
 from audiolm.configuration import Configuration
+from audiolm.device import torch_defaults, under_torch_defaults
 from audiolm.errors import AudioError
 from audiolm.part import fingerprint
 from audiolm.shapes import Codes, Embeddings, Waveform
@@ -151,6 +152,7 @@ class CausalCodec(Codec):
             perplexity=quantized.perplexity,
         )
 
+    @under_torch_defaults
     @torch.no_grad()
     def encode(self, waveform: Waveform, levels: int | None = None) -> Codes:
         """Waveform (B, T) to codes (B, q, F), F = ceil(T / hop); the end is padded with silence.
@@ -162,8 +164,9 @@ class CausalCodec(Codec):
         Raises:
             ConfigurationError: if the codec has not that many levels.
         """
-        return self._encode(self._padded(waveform), Memory(), levels)
+        return self._encode(self._padded(waveform.float()), Memory(), levels)
 
+    @under_torch_defaults
     def decode(self, codes: Codes) -> Waveform:
         """Codes (B, q, F) to waveform (B, F * hop), float32, for any 1 <= q <= Q.
 
@@ -172,6 +175,7 @@ class CausalCodec(Codec):
         """
         return self._decode(codes, Memory())
 
+    @under_torch_defaults
     def embed(self, codes: Codes) -> Embeddings:
         """Codes (B, q, F) to the sum (B, F, D) of the vectors chosen at each level."""
         return self.quantizer.decode(codes)
@@ -220,10 +224,12 @@ class CausalEncoderStream:
         """
         _check_running(self._ended)
         codec = self._codec
+        chunk = chunk.float()
         held = chunk if self._pending is None else torch.cat([self._pending, chunk], dim=1)
         frames = max(0, (held.shape[1] - codec.look_ahead) // codec.hop)
         self._pending = held[:, frames * codec.hop :].clone()
-        return codec._encode(held[:, : frames * codec.hop + codec.look_ahead], self._memory)
+        with torch_defaults(held.device):
+            return codec._encode(held[:, : frames * codec.hop + codec.look_ahead], self._memory)
 
     @torch.no_grad()
     def flush(self) -> Codes:
@@ -235,9 +241,11 @@ class CausalEncoderStream:
         _check_running(self._ended)
         self._ended = True
         held = self._pending
-        if held is None:
-            held = torch.zeros(1, 0, device=self._codec.quantizer.codebooks.device)
-        return self._codec._encode(self._codec._padded(held), self._memory)
+        device = self._codec.quantizer.codebooks.device
+        with torch_defaults(device):
+            if held is None:
+                held = torch.zeros(1, 0, device=device)
+            return self._codec._encode(self._codec._padded(held), self._memory)
 
 
 class CausalDecoderStream:
@@ -261,7 +269,8 @@ class CausalDecoderStream:
         """
         _check_running(self._ended)
         self._rows = len(codes)
-        return self._codec._decode(codes, self._memory)
+        with torch_defaults(codes.device):
+            return self._codec._decode(codes, self._memory)
 
     @torch.no_grad()
     def flush(self) -> Waveform:
@@ -272,7 +281,8 @@ class CausalDecoderStream:
         """
         _check_running(self._ended)
         self._ended = True
-        return torch.zeros(self._rows, 0, device=self._codec.quantizer.codebooks.device)
+        device = self._codec.quantizer.codebooks.device
+        return torch.zeros(self._rows, 0, dtype=torch.float32, device=device)
 
 
 def _check_running(ended: bool) -> None:

@@ -44,7 +44,7 @@ class DiscriminatorConfig(Configuration):
         return windows
 
 
-class Verdict(NamedTuple):
+class DiscriminatorOutput(NamedTuple):
     """What one discriminator says of a waveform."""
 
     logits: Tensor
@@ -67,14 +67,14 @@ class Discriminators(nn.Module):
             for _ in range(config.scales)
         )
 
-    def forward(self, waveform: Waveform) -> list[Verdict]:
-        """Judge a waveform (B, T): one verdict per discriminator."""
-        verdicts = [discriminator(waveform) for discriminator in self.spectral]
+    def forward(self, waveform: Waveform) -> list[DiscriminatorOutput]:
+        """What each discriminator says of a waveform (B, T)."""
+        outputs = [discriminator(waveform) for discriminator in self.spectral]
         x = waveform[:, None]  # (B, 1, T)
         for discriminator in self.waveform:
-            verdicts.append(discriminator(x[:, 0]))
+            outputs.append(discriminator(x[:, 0]))
             x = F.avg_pool1d(x, 4, stride=2, padding=2, count_include_pad=False)
-        return verdicts
+        return outputs
 
 
 class SpectralDiscriminator(nn.Module):
@@ -103,16 +103,16 @@ class SpectralDiscriminator(nn.Module):
             )
         layers.append(nn.Conv2d(width, width, (3, 3), padding=(1, 1)))
         self.layers = nn.ModuleList(layers)
-        self.judge = nn.Conv2d(width, 1, (3, 3), padding=(1, 1))
+        self.out = nn.Conv2d(width, 1, (3, 3), padding=(1, 1))
 
-    def forward(self, waveform: Waveform) -> Verdict:
-        """Judge a waveform (B, T): logits (B, 1, frames, bins / 8)."""
+    def forward(self, waveform: Waveform) -> DiscriminatorOutput:
+        """A waveform (B, T) to logits (B, 1, frames, bins / 8)."""
         x = self.spectrum(waveform)
         features = []
         for layer in self.layers:
             x = F.leaky_relu(layer(x), _SLOPE)
             features.append(x)
-        return Verdict(self.judge(x), features)
+        return DiscriminatorOutput(self.out(x), features)
 
     def spectrum(self, waveform: Waveform) -> Float[Tensor, "B 2 frames bins"]:
         """X |X|^-0.7 as real and imaginary part, float32; X of white noise has one level whatever
@@ -146,13 +146,13 @@ class WaveformDiscriminator(nn.Module):
             channels = out
         layers.append(nn.Conv1d(channels, channels, 5, padding=2))
         self.layers = nn.ModuleList(layers)
-        self.judge = nn.Conv1d(channels, 1, 3, padding=1)
+        self.out = nn.Conv1d(channels, 1, 3, padding=1)
 
-    def forward(self, waveform: Waveform) -> Verdict:
-        """Judge a waveform (B, T): logits (B, 1, T / 256)."""
+    def forward(self, waveform: Waveform) -> DiscriminatorOutput:
+        """A waveform (B, T) to logits (B, 1, T / 256)."""
         x = waveform[:, None]  # (B, 1, T)
         features = []
         for layer in self.layers:
             x = F.leaky_relu(layer(x), _SLOPE)
             features.append(x)
-        return Verdict(self.judge(x), features)
+        return DiscriminatorOutput(self.out(x), features)

@@ -17,6 +17,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from audiolm.configuration import Configuration
+from audiolm.device import under_torch_defaults
 from audiolm.errors import ConfigurationError
 from audiolm.semantic.conformer import Conformer, ConformerConfig, full_lengths
 from audiolm.semantic.contract import SemanticTokenizer
@@ -132,6 +133,7 @@ class W2vBertTokenizer(SemanticTokenizer):
         normalised = (features - self._mean) / self._std
         return normalised if self._projection is None else normalised @ self._projection
 
+    @under_torch_defaults
     @torch.no_grad()
     def features(
         self, waveform: Waveform, lengths: Lengths | None = None, layer: int | None = None
@@ -151,22 +153,22 @@ class W2vBertTokenizer(SemanticTokenizer):
         context = self.config.context_seconds * STEPS_PER_SECOND
         steps = math.ceil(waveform.shape[1] / SEMANTIC_HOP)
         pieces = []
-        with torch.autocast(waveform.device.type, enabled=False):
-            for start in range(0, steps, window):
-                first = max(0, start - context)
-                heard = slice(first * SEMANTIC_HOP, (start + window + context) * SEMANTIC_HOP)
-                left = (lengths - heard.start).clamp(min=0)
-                piece = self.conformer(waveform[:, heard].float(), left, layer)
-                pieces.append(piece[:, start - first : start - first + window])
+        for start in range(0, steps, window):
+            first = max(0, start - context)
+            heard = slice(first * SEMANTIC_HOP, (start + window + context) * SEMANTIC_HOP)
+            left = (lengths - heard.start).clamp(min=0)
+            piece = self.conformer(waveform[:, heard].float(), left, layer)
+            pieces.append(piece[:, start - first : start - first + window])
         return torch.cat(pieces, dim=1)
 
+    @under_torch_defaults
     @torch.no_grad()
     def quantize(self, features: Features) -> SemanticIds:
         """The centroid nearest to each projected activation (B, S, D) of its own layer: (B, S)."""
-        with torch.autocast(features.device.type, enabled=False):
-            points = self.project(features).flatten(0, 1)  # (B * S, d)
+        points = self.project(features).flatten(0, 1)  # (B * S, d)
         return nearest(points, self._centroids)[0].view(features.shape[:2])
 
+    @under_torch_defaults
     @torch.no_grad()
     def encode(self, waveform: Waveform, lengths: Lengths | None = None) -> SemanticIds:
         """Semantic ids (B, S): the centroid nearest to each projected activation; -1 at padding.

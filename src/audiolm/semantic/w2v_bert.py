@@ -339,8 +339,10 @@ def prediction_loss(logits: Tensor, ids: Tensor, asked: FlatMask) -> tuple[Tenso
 
 def usage(ids: Tensor, classes: int) -> tuple[Tensor, Tensor]:
     """Perplexity and number of distinct ids of (n, groups), means over groups; -1 is left out."""
-    hits = F.one_hot(ids.clamp(min=0), classes) * (ids >= 0)[..., None]  # (n, groups, classes)
-    counts = hits.sum(dim=0).float()
+    groups = ids.shape[1]
+    numbered = ids + classes * torch.arange(groups, device=ids.device)  # (n, groups)
+    found = torch.bincount(numbered[ids >= 0], minlength=groups * classes)
+    counts = found.view(groups, classes).float()
     shares = counts / counts.sum(dim=-1, keepdim=True).clamp(min=1)
     perplexity = torch.special.entr(shares).sum(dim=-1).exp()
     return perplexity.mean(), (counts > 0).sum(dim=-1).float().mean()

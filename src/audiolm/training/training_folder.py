@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from audiolm.data.names import printable
 from audiolm.errors import TrainingError
 from audiolm.model_io.manifest import MANIFEST
 from audiolm.training import distributed
@@ -57,6 +58,11 @@ def training_folder(out: Path, preset: "Preset", world: World) -> Iterator[Path]
 
 def _refuse_something_else(out: Path, folder: Path) -> None:
     """Make the training folder, in a model folder or a new one."""
+    if printable(str(out)) != str(out):
+        # TensorBoard cannot write there.
+        raise TrainingError(
+            f"{printable(str(out))}: is no name in UTF-8; name another folder with --out"
+        )
     try:
         ours = (out / MANIFEST).exists() or folder.exists()
         if out.is_dir() and any(out.iterdir()) and not ours:

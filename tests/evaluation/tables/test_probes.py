@@ -20,7 +20,7 @@ MODEL = tiny_model()
 def judged(id, voice, good, bad, group="g", in_vocabulary=None):
     """`good` and `bad`: (nats, tokens)."""
     pair = ProbePair(id, voice, None, None, ("", ""), group, in_vocabulary)
-    return probes.Judged(pair, Likelihood(*good), Likelihood(*bad))
+    return probes.ScoredPair(pair, Likelihood(*good), Likelihood(*bad))
 
 
 def test_the_likelier_is_right_and_a_tie_is_half():

@@ -69,8 +69,8 @@ class Measurements:
 
 
 @dataclass(frozen=True)
-class Judges:
-    """Who judges; the last two may be absent."""
+class Instruments:
+    """What sound is measured with; the last two may be absent."""
 
     model: "AudioLM"
     voices: Voices | None
@@ -78,7 +78,7 @@ class Judges:
     users: dict[str, set[str]]
     """By word: the speakers that say it somewhere in the corpus."""
 
-    def judge(self, whole: Audio, seconds: float, said_by: Utterance, into: Measurements) -> None:
+    def measure(self, whole: Audio, seconds: float, said_by: Utterance, into: Measurements) -> None:
         """Measure the last `seconds` of prompt and continuation."""
         rest = whole.last(seconds)
         into.speakers.append(said_by.speaker)
@@ -119,7 +119,7 @@ def evaluate(request: ExperimentRequest) -> ExperimentResult:
     )
     chosen = spread_over_speakers(longest, request.limit, request.seed)
     prompts = prompts_of(chosen, options.prompt_seconds)
-    judges = Judges(model, voices, recogniser, users)
+    instruments = Instruments(model, voices, recogniser, users)
     by_second = None if voices is None else VoiceBySecond(voices.classifier)
     measured = {"original": Measurements(), "shuffled": Measurements()}
     generator = torch.Generator().manual_seed(request.seed)
@@ -130,10 +130,10 @@ def evaluate(request: ExperimentRequest) -> ExperimentResult:
             audio.first(options.prompt_seconds + options.seconds), levels_made(model)
         )
         rest = whole.seconds - options.prompt_seconds
-        judges.judge(whole, rest, utterance, measured["original"])
+        instruments.measure(whole, rest, utterance, measured["original"])
         if by_second is not None:
             by_second.hear("original", whole, rest, utterance.speaker)
-        _judge_shuffled(model, whole, rest, utterance, generator, measured["shuffled"])
+        _measure_shuffled(model, whole, rest, utterance, generator, measured["shuffled"])
         request.progress(0.2 + 0.1 * (number + 1) / len(chosen))
 
     generated = request.generated
@@ -152,7 +152,7 @@ def evaluate(request: ExperimentRequest) -> ExperimentResult:
                 prompts, options.seconds, request.seed + sample, baseline
             )
             for utterance, answer in zip(chosen, answers, strict=True):
-                judges.judge(answer, options.seconds, utterance, measured[kind])
+                instruments.measure(answer, options.seconds, utterance, measured[kind])
                 if by_second is not None:
                     by_second.hear(kind, answer, options.seconds, utterance.speaker)
             done += 1
@@ -215,7 +215,7 @@ def words_by_speaker(everything: Sequence[Utterance]) -> dict[str, set[str]]:
     return users
 
 
-def _judge_shuffled(
+def _measure_shuffled(
     model: "AudioLM",
     whole: Audio,
     seconds: float,

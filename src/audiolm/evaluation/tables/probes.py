@@ -44,7 +44,7 @@ PAPER = {
 
 
 @dataclass(frozen=True)
-class Judged:
+class ScoredPair:
     """A pair with its two likelihoods."""
 
     pair: ProbePair
@@ -80,7 +80,7 @@ def evaluate(request: ExperimentRequest) -> ExperimentResult:
         def advance(done: float, number: int = number) -> None:
             request.progress((number + done) / rounds)
 
-        _judge_set(kind, folder, request, advance, result)
+        _score_set(kind, folder, request, advance, result)
 
     def last(done: float) -> None:
         request.progress((rounds - 1 + done) / rounds)
@@ -111,7 +111,7 @@ def _folder(data: Path, kind: str, split: str) -> Path | None:
     return found[0] if found else None
 
 
-def _judge_set(
+def _score_set(
     kind: str,
     folder: Path,
     request: ExperimentRequest,
@@ -121,13 +121,13 @@ def _judge_set(
     """Add what there is to say about the pairs of one folder to the result."""
     # A pair is taken in all its voices.
     pairs = limited(SETS[kind](folder), lambda pair: pair.id, request.limit, request.seed)
-    judged = _judged(pairs, request, progress)
+    scored = _scored(pairs, request, progress)
     about = _about(folder)
     name = f"{about['name']}_{kind}" if about else NAMES[kind]
     metrics: dict[str, Metric] = {}
-    subsets = {"all": judged}
+    subsets = {"all": scored}
     if kind == "lexical":
-        subsets["in_vocabulary"] = [j for j in judged if j.pair.in_vocabulary]
+        subsets["in_vocabulary"] = [j for j in scored if j.pair.in_vocabulary]
     for subset, chosen in subsets.items():
         for suffix, per_token in (("", True), (".not_normalised", False)):
             if chosen:
@@ -137,11 +137,11 @@ def _judge_set(
     result.metrics.update(metrics)
     title = about["title"] if about else {"swuggy": "sWUGGY", "sblimp": "sBLIMP"}[name]
     result.tables.append(_main_table(title, name, metrics))
-    result.tables.append(_detail_table(title, judged, request.seed))
-    _write_pairs(request.out / f"{name}.csv", judged)
-    voices = sorted({j.pair.voice for j in judged})
+    result.tables.append(_detail_table(title, scored, request.seed))
+    _write_pairs(request.out / f"{name}.csv", scored)
+    voices = sorted({j.pair.voice for j in scored})
     result.conditions[str(folder)] = (
-        f"{len({j.pair.id for j in judged})} pairs, voices {', '.join(voices)}"
+        f"{len({j.pair.id for j in scored})} pairs, voices {', '.join(voices)}"
         + (f"; {about['title']}" if about else "")
     )
 
@@ -158,23 +158,23 @@ def _about(folder: Path) -> dict[str, str] | None:
         raise CorpusError(f"{path}: does not give the set a name and a title; add them") from None
 
 
-def _judged(
+def _scored(
     pairs: list[ProbePair], request: ExperimentRequest, progress: Callable[[float], None]
-) -> list[Judged]:
+) -> list[ScoredPair]:
     batch_seconds = request.options.probes.batch_seconds
     paths = sorted({path for pair in pairs for path in (pair.good, pair.bad)})
     ids = semantic_ids(request.model, paths, batch_seconds, progress)
     known = likelihoods(semantic_stage(request.model), ids, batch_seconds)
     of = dict(zip(paths, known, strict=True))
-    return [Judged(pair, of[pair.good], of[pair.bad]) for pair in pairs]
+    return [ScoredPair(pair, of[pair.good], of[pair.bad]) for pair in pairs]
 
 
 def _accuracy(
-    judged: Sequence[Judged], per_token: bool, seed: int, paper: float | None = None
+    scored: Sequence[ScoredPair], per_token: bool, seed: int, paper: float | None = None
 ) -> Metric:
-    """Percent of pairs judged right, the voices of a pair averaged first."""
+    """Percent of pairs told right, the voices of a pair averaged first."""
     by_pair: dict[str, list[float]] = defaultdict(list)
-    for one in judged:
+    for one in scored:
         by_pair[one.pair.id].append(one.right(per_token))
     means = [sum(values) / len(values) for values in by_pair.values()]
     return mean_metric(means, unit="%", scale=100, note="pairs resampled", paper=paper, seed=seed)
@@ -187,15 +187,15 @@ def _main_table(title: str, name: str, metrics: Mapping[str, Metric]) -> Table:
             subset = key.removeprefix(f"{name}.").replace("_", " ")
             rows.append([subset, metric, metrics[f"{key}.not_normalised"]])
     columns = ["pairs", "normalised by length, %", "not normalised, %"]
-    note = "Pairs judged right; higher is better, 50 is chance."
+    note = "Pairs told right; higher is better, 50 is chance."
     return Table(title, columns, rows, note, by_speaker=False)
 
 
-def _detail_table(title: str, judged: Sequence[Judged], seed: int) -> Table:
-    groups: dict[str, list[Judged]] = defaultdict(list)
-    for one in sorted(judged, key=lambda j: (j.pair.voice, j.pair.group)):
+def _detail_table(title: str, scored: Sequence[ScoredPair], seed: int) -> Table:
+    groups: dict[str, list[ScoredPair]] = defaultdict(list)
+    for one in sorted(scored, key=lambda j: (j.pair.voice, j.pair.group)):
         groups[f"voice {one.pair.voice}"].append(one)
-    for one in sorted(judged, key=lambda j: j.pair.group):
+    for one in sorted(scored, key=lambda j: j.pair.group):
         groups[one.pair.group].append(one)
     rows: list[list[TableCell]] = [
         [group, _accuracy(chosen, True, seed), len({j.pair.id for j in chosen})]
@@ -205,7 +205,7 @@ def _detail_table(title: str, judged: Sequence[Judged], seed: int) -> Table:
     return Table(f"{title}, by voice and by kind", columns, rows, by_speaker=False)
 
 
-def _write_pairs(path: Path, judged: Sequence[Judged]) -> None:
+def _write_pairs(path: Path, scored: Sequence[ScoredPair]) -> None:
     """Every pair with its likelihoods, for whoever wants to look closer."""
     rows = [
         {
@@ -221,7 +221,7 @@ def _write_pairs(path: Path, judged: Sequence[Judged]) -> None:
             "right": one.right(),
             "right_not_normalised": one.right(per_token=False),
         }
-        for one in judged
+        for one in scored
     ]
     with path.open("w", newline="", encoding="utf-8") as file:
         table = csv.DictWriter(file, list(rows[0]))

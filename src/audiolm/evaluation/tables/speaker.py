@@ -42,8 +42,9 @@ def evaluate(request: ExperimentRequest) -> ExperimentResult:
     conditions = {
         "speakers": str(len(voices.classifier.classes)),
         "chance": f"{100 / len(voices.classifier.classes):.1f} %",
-        "held out": f"{len(voices.validation)} recordings, about {options.validation_share:.0%} of "
-        "each speaker's; what is generated is generated from them",
+        "validation": f"{len(voices.validation)} recordings, about "
+        f"{options.validation_share:.0%} of each speaker's; what is generated is generated "
+        "from them",
     }
     for number, utterance in enumerate(chosen):
         audio = read(utterance.recording.path, SAMPLE_RATE)

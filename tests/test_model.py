@@ -12,6 +12,7 @@ from audiolm.audio.waveform import Audio
 from audiolm.errors import AudioLMError, ConfigurationError, ModelFolderError
 from audiolm.model import AudioLM
 from audiolm.model_io.manifest import ModelInfo
+from audiolm.prompt import PromptCutWarning
 from audiolm.stages import Sampling
 from audiolm.tokens import Tokens
 from tiny import COARSE, LEVELS, N, noise, tiny_model
@@ -53,6 +54,18 @@ def test_a_continuation_lasts_prompt_and_seconds_to_the_sample(lm, prompt, secon
     used = prompt - prompt % 640
     assert out.sample_rate == 16_000
     assert len(out.samples) == used + max(1, round(seconds * 16_000))
+
+
+def test_lengths_are_the_models_own_unless_given(lm, monkeypatch):
+    monkeypatch.setattr(lm, "info", ModelInfo(prompt_seconds=0.8, seconds=0.4))
+    prompt = noise(2.0)
+    with pytest.warns(PromptCutWarning, match=r"the last 0.8 s are used"):
+        own = lm.continuation(prompt)
+    assert own.seconds == 1.2
+    with pytest.warns(PromptCutWarning, match=r"the last 1.2 s are used"):
+        assert lm.continuation(prompt, 0.2, prompt_seconds=1.2).seconds == 1.4
+    assert lm.continuation(prompt, prompt_seconds=None).seconds == 2.4
+    assert (ModelInfo().prompt_seconds, ModelInfo().seconds) == (3.0, 7.0)  # of older folders
 
 
 def test_a_continuation_goes_beyond_the_context_of_every_stage(lm):

@@ -8,6 +8,13 @@ from numbers import Real
 
 from audiolm.errors import ConfigurationError
 
+PROMPT_SECONDS, SECONDS = 3.0, 7.0
+"""How much of a prompt is used and how much is added, where a model says nothing of its own: the
+paper's lengths for speech (section IV-B)."""
+MINIMUM_PROMPT_SECONDS = 0.5
+"""A shorter prompt says too little to be continued."""
+MAXIMUM_SECONDS = 3600.0
+"""Longer audio than this is refused: it is a slip of the keyboard more often than a wish."""
 LARGEST_SEED = 2**63 - 1
 MOST_DRAWS = 64
 """Of one recording, as one batch."""

@@ -169,9 +169,9 @@ class AudioLM:
     def continuation(
         self,
         prompt: Audio,
-        seconds: float = ...,
+        seconds: float | None = ...,
         *,
-        prompt_seconds: float | None = ...,
+        prompt_seconds: float | Literal["default"] | None = ...,
         seed: int = ...,
         sampling: Mapping[str, Sampling] | None = ...,
         levels: int | None = ...,
@@ -184,9 +184,9 @@ class AudioLM:
     def continuation(
         self,
         prompt: Sequence[Audio],
-        seconds: float = ...,
+        seconds: float | None = ...,
         *,
-        prompt_seconds: float | None = ...,
+        prompt_seconds: float | Literal["default"] | None = ...,
         seed: int = ...,
         sampling: Mapping[str, Sampling] | None = ...,
         levels: int | None = ...,
@@ -198,9 +198,9 @@ class AudioLM:
     def continuation(
         self,
         prompt: Audio | Sequence[Audio],
-        seconds: float = 7.0,
+        seconds: float | None = None,
         *,
-        prompt_seconds: float | None = 3.0,
+        prompt_seconds: float | Literal["default"] | None = "default",
         seed: int = 0,
         sampling: Mapping[str, Sampling] | None = None,
         levels: int | None = None,
@@ -218,10 +218,11 @@ class AudioLM:
         Args:
             prompt: a recording, or several of them. Several give a list; those of one length are
                 continued as one batch, so that a result depends on the whole list and the seed.
-            seconds: how much follows the prompt.
+            seconds: how much follows the prompt; the model's own length when None (7 of speech).
             prompt_seconds: of a longer prompt, how much is used, counted from its end; all when
-                None. Up to 639 samples at its beginning are left out to make it whole semantic
-                steps of 640 samples, at which the clocks of both kinds of token agree.
+                None, the model's own length (3 of speech) unless given. Up to 639 samples at its
+                beginning are left out to make it whole semantic steps of 640 samples, at which the
+                clocks of both kinds of token agree.
             seed: one seed gives one result, on one machine and version.
             sampling: by kind of stage, in place of the model's own and of the paper's.
             levels: how many of the codec's levels are made (the prompt is rendered with as many);
@@ -242,7 +243,9 @@ class AudioLM:
             PromptCutWarning: a prompt is longer than `prompt_seconds`.
         """
         check_baseline(baseline)
-        seconds, best_of = check_seconds("seconds", seconds), checked_best_of(best_of)
+        seconds = check_seconds("seconds", self.info.seconds if seconds is None else seconds)
+        prompt_seconds = self.info.prompt_seconds if prompt_seconds == "default" else prompt_seconds
+        best_of = checked_best_of(best_of)
         cut = []  # each (T,)
         # A warning is said to come from the caller: level 2 is here, 3 the caller. A loop, because
         # a comprehension may be a level of its own.
@@ -265,7 +268,7 @@ class AudioLM:
         prompt: Audio | None,
         seconds: float | None = None,
         *,
-        prompt_seconds: float | None = 3.0,
+        prompt_seconds: float | Literal["default"] | None = "default",
         seed: int = 0,
         sampling: Mapping[str, Sampling] | None = None,
         levels: int | None = None,
@@ -290,6 +293,7 @@ class AudioLM:
         """
         check_baseline(baseline)
         seconds = None if seconds is None else check_seconds("seconds", seconds)
+        prompt_seconds = self.info.prompt_seconds if prompt_seconds == "default" else prompt_seconds
         samples = None if prompt is None else prompt_samples(prompt, prompt_seconds, stacklevel=3)
         run = self.pipeline(seed, sampling, None, levels)
         return stream(

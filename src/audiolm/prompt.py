@@ -8,16 +8,10 @@ import warnings
 
 import numpy as np
 
-from audiolm.arguments import checked_seconds
+from audiolm.arguments import MAXIMUM_SECONDS, MINIMUM_PROMPT_SECONDS, checked_seconds
 from audiolm.audio.waveform import Audio, too_large
 from audiolm.errors import AudioError, ConfigurationError
 from audiolm.shapes import SAMPLE_RATE, SEMANTIC_HOP
-
-MINIMUM_PROMPT_SECONDS = 0.5
-"""A shorter prompt says too little to be continued."""
-
-MAXIMUM_SECONDS = 3600.0
-"""Longer audio than this is refused: it is a slip of the keyboard more often than a wish."""
 
 
 class PromptCutWarning(UserWarning):

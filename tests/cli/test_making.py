@@ -1,5 +1,8 @@
 """The verbs that make recordings: continue, resynthesize, generate, reconstruct."""
 
+import json
+import shutil
+
 import numpy as np
 import pytest
 
@@ -38,6 +41,22 @@ def test_a_long_prompt_is_cut_and_it_is_said_unless_quiet(audiolm, model, tmp_pa
     assert len(read(tmp_path / "out.wav").samples) == 1.3 * 16_000
     quiet = audiolm(*arguments, "--quiet")
     assert (quiet.code, quiet.out, quiet.err) == (0, "", "")
+
+
+def test_lengths_are_the_models_own_unless_given(audiolm, model, tmp_path):
+    own = shutil.copytree(model, tmp_path / "own")
+    manifest = json.loads((own / "model.json").read_text())
+    assert (manifest["prompt_seconds"], manifest["seconds"]) == (3.0, 7.0)
+    lengths = {"prompt_seconds": 0.8, "seconds": 0.3}
+    (own / "model.json").write_text(json.dumps(manifest | lengths))
+    noise(2.0).write(tmp_path / "long.wav")
+    common = ("continue", tmp_path / "long.wav", "-o", tmp_path / "out.wav", "--model", own)
+    answer = audiolm(*common)
+    assert answer.code == 0
+    assert "2.00 s long, of which the last 0.8 s are used" in answer.err
+    assert read(tmp_path / "out.wav").seconds == 1.1
+    audiolm(*common, "--prompt-seconds", 1.2, "--seconds", 0.2)
+    assert read(tmp_path / "out.wav").seconds == 1.4
 
 
 def test_samples_are_numbered_and_each_can_be_made_alone(audiolm, model, prompt, tmp_path):

@@ -4,6 +4,8 @@ import torch
 from audiolm.codec import QuantizerConfig, SpectralConfig
 from audiolm.codec.causal import Memory
 from audiolm.codec.spectral import CausalBlock, SpectralCodec
+from audiolm.configuration import parse
+from audiolm.errors import ConfigurationError
 
 
 def codec(**settings_):
@@ -17,23 +19,32 @@ def noise(samples, seed=1):
     return torch.randn(1, samples, generator=torch.Generator().manual_seed(seed))
 
 
-@pytest.mark.parametrize(("subframes", "look_ahead"), [(4, 240), (5, 256), (8, 280)])
-def test_look_ahead_is_a_window_less_its_last_step(subframes, look_ahead):
-    model = codec(subframes=subframes)
+WINDOWS = [(4, None), (5, None), (4, 640), (5, 1024)]
+"""Sub-frames and windows that are tried."""
+
+
+@pytest.mark.parametrize(
+    ("subframes", "window", "look_ahead"),
+    [(4, None, 240), (5, None, 256), (8, None, 280), (4, 640, 560), (5, 1024, 960)],
+)
+def test_look_ahead_is_a_window_less_its_last_step(subframes, window, look_ahead):
+    model = codec(subframes=subframes, window=window)
     assert model.look_ahead == look_ahead
     assert model.decode(model.encode(noise(1000))).shape == (1, 4 * 320)
 
 
-@pytest.mark.parametrize("subframes", [4, 5])
-def test_features_are_the_spectra_of_the_subframes(subframes):
-    model = codec(subframes=subframes)
+@pytest.mark.parametrize(("subframes", "window"), WINDOWS)
+def test_features_are_the_spectra_of_the_subframes(subframes, window):
+    model = codec(subframes=subframes, window=window)
+    size = window or 320
+    bins = size // 2 + 1
     x = noise(3 * 320 + model.look_ahead)
-    features = model._spectra(x).unflatten(2, (subframes, 161, 3))  # (1, 3, subframes, bins, 3)
+    features = model._spectra(x).unflatten(2, (subframes, bins, 3))  # (1, 3, subframes, bins, 3)
     for frame in range(3):
         for j in range(subframes):
             start = 320 * frame + 320 // subframes * j
-            window = x[0, start : start + 320].double() * torch.hann_window(320).double()
-            spectrum = torch.fft.fft(window)[:161] / 320**0.5
+            samples = x[0, start : start + size].double() * torch.hann_window(size).double()
+            spectrum = torch.fft.fft(samples)[:bins] / size**0.5
             small = spectrum * spectrum.abs() ** -0.7
             real, imaginary, level = features[0, frame, j].double().unbind(1)
             torch.testing.assert_close(real, small.real, atol=1e-3, rtol=1e-3)
@@ -42,19 +53,39 @@ def test_features_are_the_spectra_of_the_subframes(subframes):
             torch.testing.assert_close(level, decibels / 50 + 1, atol=1e-3, rtol=1e-3)
 
 
-@pytest.mark.parametrize("subframes", [4, 5])
-def test_the_true_spectra_give_the_waveform_back(subframes):
+@pytest.mark.parametrize(("subframes", "window"), WINDOWS)
+def test_the_true_spectra_give_the_waveform_back(subframes, window):
     """With the last layer handing on log-magnitude and phase, synthesis inverts analysis."""
-    model = codec(subframes=subframes)
+    model = codec(subframes=subframes, window=window)
     model.write = torch.nn.Identity()
     x = noise(6 * 320 + model.look_ahead)
-    windows = x.unfold(1, 320, 320 // subframes) * model.hann
+    windows = x.unfold(1, window or 320, 320 // subframes) * model.hann
     spectrum = torch.fft.rfft(windows, norm="ortho")  # (1, 6 · subframes, bins)
     polar = torch.cat([spectrum.abs().log(), spectrum.angle()], dim=2)
     made = model._samples(polar, Memory())
     assert made.shape == (1, 6 * 320)
     steady = slice(model.look_ahead, 6 * 320)  # before it, fewer windows overlap
     torch.testing.assert_close(made[:, steady], x[:, steady], atol=1e-4, rtol=1e-4)
+
+
+def test_the_window_of_today_is_that_of_before():
+    """A setting that is not given changes neither the network nor its fingerprint."""
+    plain, given = codec(), codec(window=320)
+    x = noise(1000)
+    assert torch.equal(plain.encode(x), given.encode(x))
+    assert "window" not in SpectralConfig().model_dump(exclude_none=True)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"window": 700}, "window: 700 is no multiple of 320 / subframes = 80; set it to 640"),
+        ({"window": 640, "harmonic": True}, "window: 640 cannot be with a harmonic decoder"),
+    ],
+)
+def test_a_window_that_does_not_fit_is_refused(settings, said):
+    with pytest.raises(ConfigurationError, match=said):
+        parse(SpectralConfig, settings, "preset")
 
 
 def test_a_block_sees_its_kernel_and_no_more():

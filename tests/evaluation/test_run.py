@@ -142,6 +142,7 @@ def test_every_part_depends_on_its_own_section_and_those_it_uses(name, tmp_path)
         "stream": {"minutes": 2},
         "detection": {"threshold": 0.4},
         "listening": {"clips": 4},
+        "notes": {"hours": 2.0},
     }
     before = depends(name, tmp_path)
     changing = {s for s, v in other.items() if depends(name, tmp_path, **{s: v}) != before}

@@ -7,6 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from audiolm.configuration import parse
+from audiolm.errors import ConfigurationError
 from audiolm.semantic.cluster_quantizer import (
     CEPSTRA,
     DECAY,
@@ -20,9 +22,9 @@ from audiolm.semantic.w2v_bert import W2vBert, W2vBertConfig
 BINS, ENTRIES, WIDTH = 20, 6, 5
 
 
-def quantizer(entries: int = ENTRIES) -> ClusterQuantizer:
+def quantizer(entries: int = ENTRIES, which: tuple[int, int] = CEPSTRA) -> ClusterQuantizer:
     torch.manual_seed(0)
-    return ClusterQuantizer(BINS, entries, WIDTH)
+    return ClusterQuantizer(BINS, entries, WIDTH, which)
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -41,18 +43,18 @@ def everything(mel: Tensor) -> Tensor:
     return torch.ones(len(mel), mel.shape[1] // 4, dtype=torch.bool)
 
 
-def cepstra(mel: Tensor, real: Tensor) -> np.ndarray:
-    """The real steps' cepstra (n, 4 * CEPSTRA), less the mean of their row, written out."""
+def cepstra(mel: Tensor, real: Tensor, which: tuple[int, int] = CEPSTRA) -> np.ndarray:
+    """The real steps' cepstra (n, 4 C), less the mean of their row, written out."""
     steps = []
     for row, there in zip(mel.double().numpy(), real.numpy(), strict=True):
         count = int(there.sum())
-        of_row = np.zeros((count, 4, CEPSTRA))
+        of_row = np.zeros((count, 4, which[1] - which[0]))
         for step in range(count):
             for part in range(4):
                 frame = row[4 * step + part]
-                for k in range(CEPSTRA):
+                for place, k in enumerate(range(*which)):
                     angles = [(b + 0.5) * k * math.pi / BINS for b in range(BINS)]
-                    of_row[step, part, k] = (frame * np.cos(angles)).sum() * (2 / BINS) ** 0.5
+                    of_row[step, part, place] = (frame * np.cos(angles)).sum() * (2 / BINS) ** 0.5
         of_row = of_row.reshape(count, -1)
         steps.append(of_row - of_row.mean(0))
     return np.concatenate(steps)
@@ -62,11 +64,12 @@ def nearest(x: np.ndarray, centroids: np.ndarray) -> np.ndarray:
     return ((x[:, None] - centroids) ** 2).sum(2).argmin(1)
 
 
-def test_it_starts_by_k_means_on_the_first_batch() -> None:
-    one, mel = quantizer().train(), spectra(0)
+@pytest.mark.parametrize("which", [CEPSTRA, (5, 20)])
+def test_it_starts_by_k_means_on_the_first_batch(which) -> None:
+    one, mel = quantizer(which=which).train(), spectra(0)
     real = everything(mel)
     _, ids = one(mel, real, generator())
-    x = cepstra(mel, real)
+    x = cepstra(mel, real, which)
     assert one.spread.numpy() == pytest.approx(x.std(0), rel=1e-4)
     x = x / x.std(0)
     centroids = one.centroids.double().numpy()
@@ -246,3 +249,10 @@ def test_only_the_vectors_are_learnt_by_gradient() -> None:
 
 def test_one_hot() -> None:
     assert one_hot(torch.tensor([[2, 0]]), 3).tolist() == [[[[0, 0, 1]], [[1, 0, 0]]]]
+
+
+@pytest.mark.parametrize("cepstra", [(-1, 5), (5, 5), (0, 81)])
+def test_cepstra_that_a_spectrum_has_not_are_refused(cepstra) -> None:
+    quantizer = {"kind": "clusters", "cepstra": cepstra}
+    with pytest.raises(ConfigurationError, match=r"quantizer\.cepstra .* are not among the 80"):
+        parse(W2vBertConfig, {"quantizer": quantizer}, "preset")

@@ -13,6 +13,7 @@ def test_folders_are_told_by_name_and_not_where_they_lie(tmp_path) -> None:
     about = about_model(preset, tmp_path / "mine", {"train hours": 9.0})
     assert about["data"] == {"folder": "mine", "recordings": {"train hours": 9.0}}
     assert about["made_by"] == made_by()
+    assert (about["prompt_seconds"], about["seconds"]) == (3.0, 7.0)
     expected = preset.model_dump(mode="json")
     expected["data"]["validation"] = "others"
     assert about["preset"] == expected

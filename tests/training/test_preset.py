@@ -6,8 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from audiolm.codec import build_codec
+from audiolm.codec import build_codec, exported
 from audiolm.errors import ConfigurationError
+from audiolm.model_io.folder import save_part
+from audiolm.semantic import W2vBertTokenizer, W2vBertTokenizerConfig
 from audiolm.semantic.w2v_bert import W2vBert
 from audiolm.stages import AutoregressiveStage
 from audiolm.training.preset import Preset, load_preset, preset_names
@@ -34,7 +36,7 @@ def test_every_preset_of_the_package_is_valid_and_complete(name) -> None:
 
 
 def test_the_package_has_these_presets() -> None:
-    assert {"paper", "small", "tiny"} <= set(preset_names())
+    assert {"paper", "small", "tiny", "paper-piano", "small-piano"} <= set(preset_names())
 
 
 def test_the_papers_networks_have_the_papers_sizes() -> None:
@@ -75,6 +77,56 @@ def test_the_papers_settings() -> None:
     # The 7th layer of the masked-prediction module, which follows 12 of the contrastive one.
     assert preset.training.clustering.layer == preset.w2v_bert.contrastive_layers + 7
     assert preset.training.clustering.clusters == 1024
+
+
+def test_the_papers_piano() -> None:
+    """Section IV-I: three levels of 2^14, all in the second stage; the rest is that of speech."""
+    piano, speech = load_preset("paper-piano"), load_preset("paper")
+    quantizer = piano.codec.quantizer
+    assert (quantizer.levels, quantizer.codebook_size) == (3, 2**14)
+    assert (piano.prompt_seconds, piano.seconds) == (4, 20)
+    assert set(piano.stages) == {"semantic", "coarse", "acoustic_only"}
+    assert "fine" not in piano.recipe
+    assert piano.stages["semantic"] == speech.stages["semantic"]
+    for name in ("coarse", "acoustic_only"):
+        layout = piano.stages[name].layout
+        assert (layout.coarse_levels, layout.levels, layout.codebook_size) == (3, 3, 2**14)
+        same = {"coarse_levels": 4, "levels": 12, "codebook_size": 1024}
+        assert layout.model_copy(update=same) == speech.stages[name].layout
+        assert piano.stages[name].transformer == speech.stages[name].transformer
+        assert piano.training.stages[name] == speech.training.stages[name]
+    assert piano.training.codec == speech.training.codec
+    assert piano.training.w2v_bert == speech.training.w2v_bert
+
+
+def test_what_is_played_is_never_changed_in_small_piano() -> None:
+    training = load_preset("small-piano").training
+    projection = training.second_clustering.projection
+    assert projection is not None
+    for augment in (training.w2v_bert.augment, training.second_round.augment, projection.augment):
+        assert augment is not None
+        assert (augment.voice, augment.babble) == (0, 0)
+        assert augment.room > 0
+        assert augment.noise > 0
+        assert augment.gain > 0
+
+
+def test_small_piano_is_small_enough_to_be_bundled(tmp_path) -> None:
+    """At most 45 MB, with half a megabyte for model.json, a card and a prompt."""
+    preset = load_preset("small-piano")
+    clustering = preset.training.second_clustering
+    assert clustering.projection is not None
+    tokenizer = W2vBertTokenizerConfig(
+        conformer=preset.w2v_bert.conformer,
+        layer=clustering.layer,
+        clusters=clustering.clusters,
+        dims=clustering.projection.dims,
+    )
+    save_part(tmp_path, "codec", exported(build_codec(preset.codec)), dtype=preset.storage)
+    save_part(tmp_path, "semantic", W2vBertTokenizer(tokenizer), dtype=preset.storage)
+    for name, config in preset.stages.items():
+        save_part(tmp_path, f"stage_{name}", AutoregressiveStage(config), dtype=preset.storage)
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 44.6e6
 
 
 def test_unknown_presets_are_refused_with_the_known_ones() -> None:

@@ -28,13 +28,14 @@ if TYPE_CHECKING:
 @click.command("continue")
 @click.argument("prompt", type=click.Path(path_type=Path))
 @out_option
-@click.option("--seconds", type=float, default=7.0, show_default=True, help="How much to add.")
+@click.option(
+    "--seconds", type=float, help="How much to add; as the model has it (speech: 7) unless given."
+)
 @click.option(
     "--prompt-seconds",
     type=float,
-    default=3.0,
-    show_default=True,
-    help="How much of the prompt to use, counted from its end.",
+    help="How much of the prompt to use, counted from its end; as the model has it (speech: 3) "
+    "unless given.",
 )
 @samples_option
 @click.option("--continuation-only", is_flag=True, help="Leave the prompt out of OUT.")
@@ -51,8 +52,8 @@ def command(
     settings: Settings,
     prompt: Path,
     out: Path,
-    seconds: float,
-    prompt_seconds: float,
+    seconds: float | None,
+    prompt_seconds: float | None,
     samples: int,
     best_of: int,
     continuation_only: bool,
@@ -65,20 +66,29 @@ def command(
     OUT holds the prompt as the codec renders it, and SECONDS more. With --stream it is written as
     it is made, and can be played at any moment; with -o - it is a WAV on stdout.
     """
+    from audiolm.arguments import SECONDS
+    from audiolm.audio.files import info
     from audiolm.prompt import check_prompt_seconds, check_seconds
 
-    length: float | None = seconds
+    length = seconds
     paths = []
     if is_stream(out, stream):
-        length = check_stream(settings, out, seconds, samples, best_of, source=prompt)
+        asked = SECONDS if seconds is None else seconds
+        length = check_stream(settings, out, asked, samples, best_of, source=prompt)
     else:
         paths = output_paths(out, samples, source=prompt)
-        check_seconds("seconds", seconds)
-    check_prompt_seconds(prompt_seconds)
+        if seconds is not None:
+            check_seconds("seconds", seconds)
+    if prompt_seconds is not None:
+        check_prompt_seconds(prompt_seconds)
     settings.check_sampling()
+    whole = info(prompt).seconds  # what is wrong with it is told before a model is fetched
+    own = settings.info()
+    used = own.prompt_seconds if prompt_seconds is None else prompt_seconds
+    length = own.seconds if seconds is None else length
 
     def load() -> "tuple[Audio, AudioLM, dict[str, Sampling]]":
-        recording = _end_of(prompt, prompt_seconds)
+        recording = _end_of(prompt, whole, used)
         lm = settings.load()
         lm.check_levels(levels)
         return recording, lm, settings.sampling(lm)
@@ -88,7 +98,7 @@ def command(
         return lm, lambda: lm.stream(
             recording,
             length,
-            prompt_seconds=prompt_seconds,
+            prompt_seconds=used,
             seed=settings.seed,
             sampling=sampling,
             levels=levels,
@@ -103,7 +113,7 @@ def command(
             audio = lm.continuation(
                 recording,
                 seconds,
-                prompt_seconds=prompt_seconds,
+                prompt_seconds=used,
                 seed=seed,
                 sampling=sampling,
                 levels=levels,
@@ -123,10 +133,10 @@ def command(
         make_files(settings, paths, prepare)
 
 
-def _end_of(prompt: Path, seconds: float) -> "Audio":
-    """As much of a prompt as is used: of an hour, the rest is never decoded."""
-    from audiolm.audio.files import info, read_end
+def _end_of(prompt: Path, whole: float, seconds: float) -> "Audio":
+    """As much of a prompt of `whole` seconds as is used: of an hour, the rest is never decoded."""
+    from audiolm.audio.files import read_end
     from audiolm.prompt import check_prompt, warn_where_cut
 
-    warn_where_cut(info(prompt).seconds, seconds)
+    warn_where_cut(whole, seconds)
     return check_prompt(read_end(prompt, seconds), str(prompt))

@@ -17,6 +17,7 @@ from audiolm.arguments import MOST_DRAWS
 
 if TYPE_CHECKING:
     from audiolm.model import AudioLM
+    from audiolm.model_io.manifest import ModelInfo
     from audiolm.pipeline import Progress
     from audiolm.stages import Sampling
 
@@ -84,6 +85,13 @@ class Settings:
         if self.threads is not None:
             use_threads(self.threads)
         return load(model or self.model, self.device)
+
+    def info(self) -> "ModelInfo":
+        """What the model says of itself, read without its weights."""
+        from audiolm.model_io.manifest import read_manifest
+        from audiolm.pretrained import find
+
+        return read_manifest(find(self.model)).info
 
     def sampling(self, lm: "AudioLM") -> "dict[str, Sampling]":
         """The model's own sampling settings, with what the options say in their place."""

@@ -6,16 +6,16 @@ layer ever runs at the sample rate, which makes it many times cheaper than trans
 """
 
 import functools
-from typing import Literal
+from typing import Literal, Self
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from torch import Tensor, nn
 
 from audiolm.codec.causal import CausalCodec, CodecOutput, Memory, PitchTrack
-from audiolm.codec.harmonic import BINS, WINDOW, PitchHead, PulseSpectrum, hertz
+from audiolm.codec.harmonic import WINDOW, PitchHead, PulseSpectrum, hertz
 from audiolm.codec.quantizer import QuantizerConfig
 from audiolm.configuration import Configuration
 from audiolm.shapes import CODEC_HOP, Codes, Embeddings, Waveform
@@ -48,7 +48,10 @@ class SpectralConfig(Configuration):
     kernel: int = Field(default=7, gt=0)
     """Frames (or sub-frames) a block sees: the current one and those before it."""
     subframes: int = Field(default=4, ge=3)
-    """Spectra per frame, a divisor of 320; the look-ahead is 320 - 320 / subframes samples."""
+    """Spectra per frame, a divisor of 320; one every 320 / subframes samples."""
+    window: int | None = Field(default=None, ge=WINDOW)
+    """Samples under one spectrum, whole times 320 / subframes; null for 320. Longer ones tell apart
+    notes that sound together, and look further ahead: window - 320 / subframes samples."""
     refine_width: int = Field(default=192, gt=0)
     """Width of the decoder's blocks at the sub-frame rate."""
     refine_blocks: int = Field(default=2, ge=0)
@@ -66,6 +69,35 @@ class SpectralConfig(Configuration):
         if CODEC_HOP % subframes:
             raise ValueError(f"give a divisor of {CODEC_HOP}, e.g. 4")
         return subframes
+
+    @model_validator(mode="after")
+    def _window_fits(self) -> Self:
+        if self.samples % self.step:
+            raise ValueError(
+                f"window: {self.samples} is no multiple of {CODEC_HOP} / subframes = {self.step}; "
+                f"set it to {self.samples // self.step * self.step}"
+            )
+        if self.harmonic and self.samples != WINDOW:
+            raise ValueError(
+                f"window: {self.samples} cannot be with a harmonic decoder, whose pulses lie in "
+                f"windows of {WINDOW}; leave it out, or set harmonic to false"
+            )
+        return self
+
+    @property
+    def samples(self) -> int:
+        """Samples under one spectrum."""
+        return self.window or WINDOW
+
+    @property
+    def bins(self) -> int:
+        """Frequencies of one spectrum."""
+        return self.samples // 2 + 1
+
+    @property
+    def step(self) -> int:
+        """Samples from one spectrum to the next."""
+        return CODEC_HOP // self.subframes
 
 
 class CausalBlock(nn.Module):
@@ -99,7 +131,7 @@ class CausalBlock(nn.Module):
 class SpectralCodec(CausalCodec):
     """A causal codec in the spectral domain, with the look-ahead of one analysis window.
 
-    Sub-frame j of frame t is the spectrum of samples [320 t + j h, 320 t + j h + 320), h = 320 /
+    Sub-frame j of frame t is the spectrum of samples [320 t + j h, 320 t + j h + window), h = 320 /
     subframes; the decoder puts it back at the same place. So frame t depends on samples before
     320 (t + 1) + look_ahead, and the samples before 320 (t + 1) on frames up to t.
     """
@@ -112,20 +144,20 @@ class SpectralCodec(CausalCodec):
     waves: Tensor
 
     def __init__(self, config: SpectralConfig) -> None:
-        look_ahead = WINDOW - CODEC_HOP // config.subframes
+        look_ahead = config.samples - config.step
         super().__init__(config, config.quantizer, config.dim, look_ahead)
-        width, subframes = config.width, config.subframes
+        width, subframes, bins = config.width, config.subframes, config.bins
         scale = 1 / (config.encoder_blocks + config.decoder_blocks + config.refine_blocks + 1)
-        hann = torch.hann_window(WINDOW)
+        hann = torch.hann_window(config.samples)
         self.register_buffer("hann", hann, persistent=False)
-        # The inverse transform and its window as one matrix (2·bins, 320): a row is what one real
-        # or imaginary part of the spectrum adds to the samples.
-        one = torch.eye(BINS)
+        # The inverse transform and its window as one matrix (2·bins, window): a row is what one
+        # real or imaginary part of the spectrum adds to the samples.
+        one = torch.eye(bins)
         parts = torch.cat([torch.complex(one, 0 * one), torch.complex(0 * one, one)])
-        waves = torch.fft.irfft(parts, n=WINDOW, norm="ortho") * hann
+        waves = torch.fft.irfft(parts, n=config.samples, norm="ortho") * hann
         self.register_buffer("waves", waves, persistent=False)
 
-        self.read = nn.Linear(subframes * 3 * BINS, width)
+        self.read = nn.Linear(subframes * 3 * bins, width)
         self.read_norm = nn.LayerNorm(width)
         self.encoder = _blocks(config.encoder_blocks, width, config, scale)
         self.encoder_norm = nn.LayerNorm(width)
@@ -139,10 +171,10 @@ class SpectralCodec(CausalCodec):
         if config.harmonic:
             self.pitch_head = PitchHead(width, subframes)
             self.pulses = PulseSpectrum(subframes)
-            self.read_pulses = nn.Linear(3 * BINS, config.refine_width, bias=False)
+            self.read_pulses = nn.Linear(3 * bins, config.refine_width, bias=False)
             nn.init.zeros_(self.read_pulses.weight)  # a decoder that had none goes on as it was
-        self.write = nn.Linear(config.refine_width, 2 * BINS)
-        nn.init.constant_(self.write.bias[:BINS], _FIRST_LOG_MAGNITUDE)
+        self.write = nn.Linear(config.refine_width, 2 * bins)
+        nn.init.constant_(self.write.bias[:bins], _FIRST_LOG_MAGNITUDE)
 
     def analyse(self, samples: Waveform, memory: Memory) -> Embeddings:
         """Samples (B, F * 320 + look_ahead) to vectors (B, F, D)."""
@@ -211,8 +243,8 @@ class SpectralCodec(CausalCodec):
     def _spectra(self, samples: Tensor) -> Float[Tensor, "B F C"]:
         """The spectra of each frame's sub-frames as features: power-compressed, and in decibels."""
         with torch.autocast(samples.device.type, enabled=False):
-            step = CODEC_HOP // self.config.subframes
-            windows = samples.float().unfold(1, WINDOW, step)  # (B, F·subframes, 320)
+            size, step = self.config.samples, self.config.step
+            windows = samples.float().unfold(1, size, step)  # (B, F·subframes, window)
             spectrum = torch.fft.rfft(windows * self.hann, norm="ortho")  # (B, F·subframes, bins)
             features = _features(spectrum).unflatten(1, (-1, self.config.subframes))
             flat: Tensor = features.flatten(2)
@@ -223,7 +255,7 @@ class SpectralCodec(CausalCodec):
 
         Phases are relative to those of the pulses (B, F·subframes, bins), where there are any.
         """
-        subframes = self.config.subframes
+        overlap = self.config.samples // self.config.step  # windows that a sample lies in
         # The last layer too in float32: a phase in bfloat16 is a noise 40 dB below the signal.
         with torch.autocast(x.device.type, enabled=False):
             log_magnitude, phase = self.write(x.float()).chunk(2, dim=2)  # (B, F·subframes, bins)
@@ -239,18 +271,18 @@ class SpectralCodec(CausalCodec):
                     real * turn.imag + imaginary * turn.real,
                 )
             spectrum = torch.cat([real, imaginary], dim=2)
-            windows = spectrum @ self.waves  # (B, F·subframes, 320)
-            windows = memory.extend(self.write, windows, subframes - 1, dim=1)
+            windows = spectrum @ self.waves  # (B, F·subframes, window)
+            windows = memory.extend(self.write, windows, overlap - 1, dim=1)
             # The samples of a sub-frame's hop are the sum of the first part of its own window, the
             # second part of the window before it, and so on.
             n = x.shape[1]
             placed = (
-                part[:, subframes - 1 - k :][:, :n]  # (B, n, 320 / subframes)
-                for k, part in enumerate(windows.chunk(subframes, dim=2))
+                part[:, overlap - 1 - k :][:, :n]  # (B, n, 320 / subframes)
+                for k, part in enumerate(windows.chunk(overlap, dim=2))
             )
             blocks: Tensor = functools.reduce(torch.add, placed)
-            # Hann squared adds up to 3/8 per window, everywhere but in the first 15 ms.
-            return blocks.flatten(1) / (subframes * 3 / 8)
+            # Hann squared adds up to 3/8 per window, but in the first look_ahead samples.
+            return blocks.flatten(1) / (overlap * 3 / 8)
 
 
 def _blocks(count: int, width: int, config: SpectralConfig, scale: float) -> nn.ModuleList:

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from audiolm.audio.files import READ_SUFFIXES
 from audiolm.data.corpus import Recording, open_corpus
 from audiolm.errors import CorpusError
@@ -104,6 +106,30 @@ def read_items(path: Path) -> list[Item]:
     if not items:
         raise CorpusError(f"{path}: there are no tokens in it; download the item file again")
     return items
+
+
+def read_notes(path: Path) -> np.ndarray:
+    """The notes of a recording, (n, 4): onset and offset in seconds, MIDI note, velocity.
+
+    A table as the MAPS corpus and scripts/render_piano.py have them: four columns with tabs between
+    them, comments behind #.
+
+    Raises:
+        CorpusError: naming the line that is no note.
+    """
+    rows = []
+    for number, line in enumerate(read_lines(path), start=1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        try:
+            onset, offset, note, velocity = map(float, line.split())
+        except ValueError:
+            raise CorpusError(
+                f"{path}: line {number} is not 'onset offset note velocity'; correct it, or make "
+                "the table again"
+            ) from None
+        rows.append((onset, offset, note, velocity))
+    return np.array(rows, dtype=np.float64).reshape(-1, 4)
 
 
 def find_audio(stems: Iterable[str], folders: Sequence[Path], named_by: Path) -> dict[str, Path]:

@@ -163,6 +163,21 @@ class ListeningConfig(Configuration):
     """Seconds that follow it (paper, for piano: 20)."""
 
 
+class NotesConfig(Configuration):
+    """Pitch and onset in features of piano (after Fig. 3)."""
+
+    train: str = ""
+    """Folder of recordings that the probe learns from, each with a table of notes beside it; no
+    composition of the data folder may be among them."""
+    features: tuple[str, ...] = ("nothing", "mel", "layers", "semantic", "codec")
+    """What is read: `nothing` (the floor), `mel`, `layers` (all that the tokenizer holds) or
+    `layer:L`, `semantic` (ids), `codec` (its quantizer's output)."""
+    hours: float = Field(default=1.0, gt=0)
+    """Of recordings that the probe learns from, at most; all features of them are in memory."""
+    longest: float = Field(default=60.0, gt=0)
+    """Seconds from the beginning of a recording that are heard at most."""
+
+
 class EvaluationConfig(Configuration):
     """All sections."""
 
@@ -186,3 +201,5 @@ class EvaluationConfig(Configuration):
     """Detection of synthetic speech."""
     listening: ListeningConfig = ListeningConfig()
     """Listening tests."""
+    notes: NotesConfig = NotesConfig()
+    """Pitch and onset in features of piano."""

@@ -14,6 +14,7 @@ from typing import Any, Self
 from pydantic import Field, model_validator
 
 from audiolm._version import __version__
+from audiolm.arguments import MAXIMUM_SECONDS, MINIMUM_PROMPT_SECONDS, PROMPT_SECONDS, SECONDS
 from audiolm.atomic import replacing
 from audiolm.configuration import Configuration, parse
 from audiolm.errors import AudioLMError, ModelFolderError
@@ -48,6 +49,14 @@ class ModelInfo(Configuration):
     levels: int | None = Field(default=None, ge=1)
     """Levels of codes that are made unless a call says otherwise; all of the codec when null. With
     no more than the coarse stage's, the fine stage is left out."""
+
+    prompt_seconds: float = Field(
+        default=PROMPT_SECONDS, ge=MINIMUM_PROMPT_SECONDS, le=MAXIMUM_SECONDS
+    )
+    """How much of a prompt a continuation goes on from unless a call says otherwise."""
+
+    seconds: float = Field(default=SECONDS, gt=0, le=MAXIMUM_SECONDS)
+    """How much a continuation adds unless a call says otherwise."""
 
     @model_validator(mode="after")
     def _known_stages(self) -> Self:

@@ -3,8 +3,8 @@
 A Gumbel codebook over the network's own features has to be found along with the features, which
 takes much data; on a few hours it collapses to a handful of entries, or drifts faster than the
 network can follow. Here the entries are clusters of what any recording shows from the first step
-on: thirteen cepstra of each of a step's four spectra, as in HuBERT's first round. Losses and
-network stay w2v-BERT's.
+on: cepstra of each of a step's four spectra, in HuBERT's first round the first thirteen. Losses
+and network stay w2v-BERT's.
 """
 
 import math
@@ -16,8 +16,9 @@ from torch.nn import functional as F
 
 from audiolm.shapes import Features, FlatMask, SemanticIds
 
-CEPSTRA = 13
-"""Cosines of the log-mel spectrum: its envelope, which is what is said more than who says it."""
+CEPSTRA = (0, 13)
+"""Cosines of the log-mel spectrum, the last excluded: these are its envelope, which in speech is
+what is said more than who says it."""
 DECAY = 0.999
 """Of the running means, per step; the clusters settle within some thousand steps."""
 UNUSED = 0.05
@@ -33,6 +34,7 @@ class ClusterQuantizer(nn.Module):
         bins: bands of the log-mel spectrum.
         entries: V, clusters.
         width: width of the vectors that stand for the clusters in the contrastive loss.
+        cepstra: which cosines of the spectrum, C of them, the last excluded.
     """
 
     cosines: Tensor
@@ -41,12 +43,14 @@ class ClusterQuantizer(nn.Module):
     spread: Tensor
     started: Tensor
 
-    def __init__(self, bins: int, entries: int, width: int) -> None:
+    def __init__(
+        self, bins: int, entries: int, width: int, cepstra: tuple[int, int] = CEPSTRA
+    ) -> None:
         super().__init__()
-        size = 4 * CEPSTRA
+        size = 4 * (cepstra[1] - cepstra[0])
         band = (torch.arange(bins) + 0.5) * math.pi / bins
-        cosines = torch.cos(torch.arange(CEPSTRA)[:, None] * band) * (2 / bins) ** 0.5
-        self.register_buffer("cosines", cosines.T, persistent=False)  # (bins, CEPSTRA)
+        cosines = torch.cos(torch.arange(*cepstra)[:, None] * band) * (2 / bins) ** 0.5
+        self.register_buffer("cosines", cosines.T, persistent=False)  # (bins, C)
         self.register_buffer("centroids", torch.zeros(entries, size))
         self.register_buffer("counts", torch.zeros(entries))
         self.register_buffer("spread", torch.ones(size))
@@ -65,7 +69,7 @@ class ClusterQuantizer(nn.Module):
         revived are drawn by `generator`, torch's global one when None.
         """
         with torch.autocast(mel.device.type, enabled=False):
-            x = self._cepstra(mel.float(), real)  # (B, S, 4 * CEPSTRA)
+            x = self._cepstra(mel.float(), real)  # (B, S, 4 C)
             if self.training:
                 self._follow(x[real], generator)
             x = x / self.spread
@@ -73,7 +77,7 @@ class ClusterQuantizer(nn.Module):
             return self.out(self.centroids[ids]), ids
 
     def _cepstra(self, mel: Tensor, real: FlatMask) -> Tensor:
-        """Cepstra (B, S, 4 * CEPSTRA) less their mean over each row, which the microphone makes."""
+        """Cepstra (B, S, 4 C) less their mean over each row, which the microphone makes."""
         x: Tensor = (mel @ self.cosines).unflatten(1, (-1, 4)).flatten(2)
         count = real.sum(1).clamp(min=1)[:, None, None]
         return x - (x * real[..., None]).sum(1, keepdim=True) / count
@@ -85,7 +89,7 @@ class ClusterQuantizer(nn.Module):
 
     @torch.no_grad()
     def _follow(self, x: Tensor, generator: torch.Generator | None) -> None:
-        """Move the clusters towards steps (n, 4 * CEPSTRA), and unused ones onto some of them."""
+        """Move the clusters towards steps (n, 4 C), and unused ones onto some of them."""
         entries = len(self.centroids)
         if not bool(self.started):
             self.spread.copy_(_of_first_rank(x.std(0, correction=0).clamp(min=1e-3)))

@@ -26,6 +26,10 @@ class TargetQuantizerConfig(Configuration):
     """Codebooks side by side; an id of each is chosen and their vectors are joined."""
     entries: int = Field(default=1024, gt=1)
     """V, vectors in each codebook."""
+    cepstra: tuple[int, int] | None = None
+    """Of clusters: from which cosine of the log-mel spectrum on they are told apart, and before
+    which one no longer; null for 0 and 13, the envelope, which in speech is what is said. In music
+    the envelope is the instrument, and the notes are in what these leave out."""
     width: int = Field(default=256, gt=0)
     """Width of the joined vector, and of the space where vectors are compared."""
     hottest: float = Field(default=2.0, gt=0)

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from audiolm.configuration import Configuration
 from audiolm.errors import ConfigurationError
-from audiolm.semantic.cluster_quantizer import ClusterQuantizer, one_hot
+from audiolm.semantic.cluster_quantizer import CEPSTRA, ClusterQuantizer, one_hot
 from audiolm.semantic.conformer import Conformer, ConformerConfig, full_lengths
 from audiolm.semantic.gumbel_quantizer import GumbelQuantizer, TargetQuantizerConfig, Targets
 from audiolm.shapes import Features, FlatMask, Lengths, SemanticIds, Waveform
@@ -73,6 +73,13 @@ class W2vBertConfig(Configuration):
             raise ValueError("quantizer.width must be a multiple of quantizer.groups; change one")
         if self.quantizer.kind == "clusters" and self.quantizer.groups > 1:
             raise ValueError("quantizer.groups must be 1 with quantizer.kind clusters; change one")
+        if (cepstra := self.quantizer.cepstra) is not None:
+            bins = self.conformer.mel.bins
+            if not 0 <= cepstra[0] < cepstra[1] <= bins:
+                raise ValueError(
+                    f"quantizer.cepstra {cepstra[0]} to {cepstra[1]} are not among the {bins} of "
+                    "conformer.mel.bins; give two ascending numbers from 0 to that"
+                )
         if self.contrastive_weight == 0 and self.external_targets == 0:
             raise ValueError("contrastive_weight 0 leaves no targets; set external_targets")
         return self
@@ -121,8 +128,12 @@ class W2vBert(nn.Module):
         self.quantizer: GumbelQuantizer | ClusterQuantizer | None = None
         if config.contrastive_weight > 0:
             if quantizer.kind == "clusters":
-                bins = config.conformer.mel.bins
-                self.quantizer = ClusterQuantizer(bins, quantizer.entries, quantizer.width)
+                self.quantizer = ClusterQuantizer(
+                    config.conformer.mel.bins,
+                    quantizer.entries,
+                    quantizer.width,
+                    quantizer.cepstra or CEPSTRA,
+                )
             else:
                 self.quantizer = GumbelQuantizer(quantizer, width)
             self.context = nn.Linear(width, quantizer.width)

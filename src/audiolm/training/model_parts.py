@@ -185,6 +185,8 @@ def about_model(preset: "Preset", folder: Path, recordings: Mapping[str, float])
     return {
         "preset": _preset_to_share(preset),
         "made_by": made_by(),
+        "prompt_seconds": preset.prompt_seconds,
+        "seconds": preset.seconds,
         "data": {"folder": printable(folder.resolve().name), "recordings": dict(recordings)},
     }
 

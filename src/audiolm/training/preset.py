@@ -7,6 +7,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from audiolm.arguments import MAXIMUM_SECONDS, MINIMUM_PROMPT_SECONDS, PROMPT_SECONDS, SECONDS
 from audiolm.codec import CodecConfig
 from audiolm.configuration import Configuration, nearest, override, parse, read_yaml
 from audiolm.errors import ConfigurationError
@@ -59,6 +60,12 @@ class Preset(Configuration):
 
     name: str
     """What the preset is called."""
+    prompt_seconds: float = Field(
+        default=PROMPT_SECONDS, ge=MINIMUM_PROMPT_SECONDS, le=MAXIMUM_SECONDS
+    )
+    """How much of a prompt the model goes on from unless asked otherwise (told in model.json)."""
+    seconds: float = Field(default=SECONDS, gt=0, le=MAXIMUM_SECONDS)
+    """How much it then adds unless asked otherwise (told in model.json)."""
     data: DataConfig = DataConfig()
     """The recordings."""
     codec: CodecConfig = Field(discriminator="kind")

@@ -9,7 +9,7 @@ from torch import nn
 from audiolm.codec import build_codec
 from audiolm.errors import ConfigurationError
 from audiolm.semantic.w2v_bert import W2vBert
-from audiolm.stages import AutoregressiveStage
+from audiolm.stages import build_stage
 from audiolm.training.preset import Preset, load_preset, preset_names
 from audiolm.training.recipe import STEPS
 from training.toy import SECOND_ROUND
@@ -51,13 +51,14 @@ def test_the_papers_networks_have_the_papers_sizes() -> None:
         assert codec.quantizer.codebooks.shape == (12, 1024, 512)  # buffers: no gradient
         assert parameters(W2vBert(preset.w2v_bert)) == 590_473_224
         stages = {
-            name: parameters(AutoregressiveStage(config)) for name, config in preset.stages.items()
+            name: parameters(build_stage(name, config)) for name, config in preset.stages.items()
         }
     assert stages == {
         "semantic": 153_121_280,
         "coarse": 160_460_288,
         "fine": 171_994_624,
         "acoustic_only": 159_411_712,
+        "parallel": 160_462_848,
     }
 
 

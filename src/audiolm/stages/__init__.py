@@ -5,6 +5,7 @@ from audiolm.stages.contract import LogLikelihood, Stage, StageConfig, StageLoss
 from audiolm.stages.kinds import KINDS, StageKind, build_stage, stage_kind
 from audiolm.stages.layout import Flat, Layout, Streams, remove_repeats, stretch
 from audiolm.stages.layout_config import LayoutConfig, LayoutKind
+from audiolm.stages.parallel import ParallelConfig, ParallelStage
 from audiolm.stages.sampling import Sampling, stage_generator
 from audiolm.stages.transformer import TransformerConfig
 
@@ -17,6 +18,8 @@ __all__ = [
     "LayoutConfig",
     "LayoutKind",
     "LogLikelihood",
+    "ParallelConfig",
+    "ParallelStage",
     "Sampling",
     "Stage",
     "StageConfig",

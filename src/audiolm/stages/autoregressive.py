@@ -5,13 +5,11 @@ ones.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from audiolm.device import torch_defaults
 from audiolm.errors import AudioLMError
 from audiolm.shapes import FRAMES_PER_STEP, SAMPLE_RATE, SEMANTIC_HOP
 from audiolm.stages.cache import quick_weights
@@ -46,13 +44,14 @@ class AutoregressiveStage(Stage):
         """The loss of predicting the streams."""
         flat = self.layout.flatten(streams)
         nats, correct, tokens = [], [], []
-        kinds = {}
+        kinds, counts = {}, {}
         for kind, _, logits, targets in self._predictions(flat):
             losses = F.cross_entropy(logits, targets, reduction="none")
             nats.append(losses.sum())
             correct.append((logits.argmax(-1) == targets).sum())
             tokens.append(len(targets))
-            kinds["semantic" if kind == SEMANTIC else f"level {kind}"] = losses.detach().mean()
+            name = "semantic" if kind == SEMANTIC else f"level {kind}"
+            kinds[name], counts[name] = losses.detach().mean(), len(targets)
         if not tokens:
             raise AudioLMError(f"{self._name}: the streams hold no token to predict")
         return StageLoss(
@@ -60,6 +59,7 @@ class AutoregressiveStage(Stage):
             tokens=torch.tensor(sum(tokens), device=flat.ids.device),
             correct=torch.stack(correct).sum(),
             kinds=kinds,
+            counts=counts,
         )
 
     def log_likelihood(self, streams: Streams) -> LogLikelihood:
@@ -128,23 +128,6 @@ class AutoregressiveStage(Stage):
             )
         return self._one_by_one(pieces)
 
-    def _one_by_one(self, pieces: Iterator[Streams]) -> Iterator[Streams]:
-        """The pieces, each made in evaluation mode; between them all state is the caller's."""
-        while True:
-            with self._evaluating():
-                piece = next(pieces, None)
-            if piece is None:
-                return
-            yield piece
-
-    @property
-    def _device(self) -> torch.device:
-        return self.transformer.embedding.weight.device
-
-    @property
-    def _name(self) -> str:
-        return f"{self.config.layout.kind} stage"
-
     @property
     def _context_ids(self) -> int:
         """Semantic tokens in a window of `context_seconds`."""
@@ -152,12 +135,6 @@ class AutoregressiveStage(Stage):
         if self.config.layout.remove_repeats:
             rate = min(rate, self.config.semantic_rate)
         return max(2, round(self.config.context_seconds * rate))
-
-    @property
-    def _context_frames(self) -> int:
-        """Codec frames in a window of `context_seconds`, whole semantic steps."""
-        steps = round(self.config.context_seconds * SAMPLE_RATE / SEMANTIC_HOP)
-        return FRAMES_PER_STEP * max(1, steps)
 
     def _predictions(self, flat: Flat) -> Iterator[tuple[int, Tensor, Tensor, Tensor]]:
         """For each kind: which flat positions (n,) predict it, logits (n, classes), targets (n,).
@@ -208,16 +185,3 @@ class AutoregressiveStage(Stage):
                 f"got {semantic.shape[1]}; give more or ask for less"
             )
         return semantic, codes
-
-    @contextmanager
-    def _evaluating(self) -> Iterator[None]:
-        """No dropout and no gradients for a while, in float32 whatever the caller has set."""
-        was_training = self.training
-        if was_training:
-            self.eval()
-        try:
-            with torch.no_grad(), torch_defaults(self._device):
-                yield
-        finally:
-            if was_training:
-                self.train()

@@ -21,7 +21,7 @@ from audiolm.model_io.folder import load_part
 from audiolm.semantic import SemanticTokenizer
 from audiolm.semantic.tokenizer import W2vBertTokenizer
 from audiolm.semantic.w2v_bert import W2vBert
-from audiolm.stages import AutoregressiveStage
+from audiolm.stages import AutoregressiveStage, Stage
 from audiolm.stages.layout import FIRST_SEMANTIC
 from audiolm.training.recordings import Recordings
 from audiolm.training.step_folder import flat_settings
@@ -57,7 +57,7 @@ def start_from(folder: Path, part: str, network: nn.Module, old_ids: OldIds | No
         assert isinstance(given, W2vBertTokenizer)
         start_conformer(network, given, f"--from {folder}: {part}")
         return
-    assert isinstance(network, Codec | AutoregressiveStage)
+    assert isinstance(network, Codec | Stage)
     weights = given.state_dict()
     if old_ids is not None:
         assert isinstance(given, AutoregressiveStage)

@@ -48,7 +48,10 @@ def cosine(progress: float) -> float:
 
 
 def draw_masks(
-    codes: Codes, config: MaskingConfig, generator: torch.Generator | None = None
+    codes: Codes,
+    config: MaskingConfig,
+    generator: torch.Generator | None = None,
+    level: int | None = None,
 ) -> MaskedCodes:
     """Hide some of the codes (B, Q', F) of rows padded with `PAD` on the right.
 
@@ -56,6 +59,7 @@ def draw_masks(
         codes: all known.
         config: what is drawn.
         generator: on the codes' device; PyTorch's own when None, as for dropout.
+        level: the level that is asked of every row, counted from 0; drawn for each when None.
     """
     batch, levels, frames = codes.shape
     draws = torch.rand(6, batch, generator=generator, device=codes.device, dtype=torch.float64)
@@ -64,7 +68,9 @@ def draw_masks(
     begins = torch.where(draws[1] < config.no_prompt, 0, begins)
     ends = begins + 1 + (draws[2] * (length - begins)).long()
     ends = torch.where(draws[3] < config.both_sides, ends, length).clamp(max=length)
-    level = (draws[4] * levels).long()
+    levels_asked = (draws[4] * levels).long()
+    if level is not None:
+        levels_asked = torch.full_like(levels_asked, level)
     share = torch.cos(0.5 * math.pi * draws[5])  # (B,) as `cosine`
     count = (share * (ends - begins)).ceil()
 
@@ -73,9 +79,9 @@ def draw_masks(
     order = torch.rand(batch, frames, generator=generator, device=codes.device)
     asked = inside & (rank(order.masked_fill(~inside, 2.0)) < count[:, None])
     above = torch.arange(levels, device=codes.device)[:, None]  # (Q', 1)
-    finer = inside[:, None] & (above > level[:, None, None])
-    here = asked[:, None] & (above == level[:, None, None])
-    return MaskedCodes(codes.masked_fill(finer | here, MASK), level, asked)
+    finer = inside[:, None] & (above > levels_asked[:, None, None])
+    here = asked[:, None] & (above == levels_asked[:, None, None])
+    return MaskedCodes(codes.masked_fill(finer | here, MASK), levels_asked, asked)
 
 
 def rank(values: Tensor) -> Int[Tensor, "B F"]:

@@ -104,24 +104,27 @@ class ParallelStage(Stage):
     def forward(self, streams: Streams) -> StageLoss:
         """The loss of predicting what is hidden; the masks are drawn as dropout is.
 
-        The streams are whole, rows may be padded on the right. Each row is asked of one level; the
-        loss is the mean over all tokens asked.
+        The streams are whole, rows may be padded on the right. In training each row is asked of one
+        level, drawn; in evaluation mode of every level, one after the other. The loss is the mean
+        over all tokens asked.
         """
         semantic, codes = self._read(streams)
-        masked = draw_masks(codes, self.config.masking)
-        hidden = self.transformer(masked.codes, semantic)  # (B, F, D)
+        every = range(self.layout.levels)
         nats, correct, kinds, counts = [], [], {}, {}
-        for level in range(self.layout.levels):
-            asked = masked.asked & (masked.level == level)[:, None]  # (B, F)
-            targets = codes[:, level][asked]  # (n,)
-            if not len(targets):
-                continue
-            logits = self.transformer.logits(hidden[asked], level).float()  # (n, N)
-            losses = F.cross_entropy(logits, targets, reduction="none")
-            nats.append(losses.sum())
-            correct.append((logits.argmax(-1) == targets).sum())
-            name = f"level {level + 1}"
-            kinds[name], counts[name] = losses.detach().mean(), len(targets)
+        for asked_of_all in [None] if self.training else every:
+            masked = draw_masks(codes, self.config.masking, level=asked_of_all)
+            hidden = self.transformer(masked.codes, semantic)  # (B, F, D)
+            for level in every:
+                asked = masked.asked & (masked.level == level)[:, None]  # (B, F)
+                targets = codes[:, level][asked]  # (n,)
+                if not len(targets):
+                    continue
+                logits = self.transformer.logits(hidden[asked], level).float()  # (n, N)
+                losses = F.cross_entropy(logits, targets, reduction="none")
+                nats.append(losses.sum())
+                correct.append((logits.argmax(-1) == targets).sum())
+                name = f"level {level + 1}"
+                kinds[name], counts[name] = losses.detach().mean(), len(targets)
         if not counts:
             raise AudioLMError(f"{self._name}: the streams hold no token to predict")
         tokens = sum(counts.values())

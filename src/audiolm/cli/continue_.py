@@ -7,9 +7,11 @@ import click
 
 from audiolm.cli.options import (
     Settings,
+    acoustic_option,
     common_options,
     levels_option,
     out_option,
+    passes_option,
     samples_option,
 )
 from audiolm.cli.outputs import make_files, output_paths
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from audiolm.cli.outputs import Make
     from audiolm.model import AudioLM
     from audiolm.pipeline import Progress
+    from audiolm.stages import Acoustic
 
 
 @click.command("continue")
@@ -40,6 +43,8 @@ if TYPE_CHECKING:
     help="Leave the semantic stage out: keeps the voice, loses the content.",
 )
 @levels_option
+@acoustic_option
+@passes_option
 @common_options
 def command(
     settings: Settings,
@@ -51,6 +56,8 @@ def command(
     continuation_only: bool,
     baseline: Literal["acoustic-only"] | None,
     levels: int | None,
+    acoustic: "Acoustic | None",
+    passes: tuple[int, ...] | None,
 ) -> None:
     """Go on from PROMPT, a recording, in its voice and its room.
 
@@ -68,6 +75,7 @@ def command(
         recording = _end_of(prompt, prompt_seconds)
         lm = settings.load()
         lm.check_levels(levels)
+        lm.check_acoustic(acoustic, passes)
         sampling = settings.sampling(lm)
 
         def make(seed: int, path: Path, progress: "Progress") -> float:
@@ -78,6 +86,8 @@ def command(
                 seed=seed,
                 sampling=sampling,
                 levels=levels,
+                acoustic=acoustic,
+                passes=passes,
                 baseline=baseline,
                 continuation_only=continuation_only,
                 progress=progress,

@@ -7,9 +7,11 @@ import click
 
 from audiolm.cli.options import (
     Settings,
+    acoustic_option,
     common_options,
     levels_option,
     out_option,
+    passes_option,
     samples_option,
 )
 from audiolm.cli.outputs import make_files, output_paths
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from audiolm.cli.outputs import Make
     from audiolm.model import AudioLM
     from audiolm.pipeline import Progress
+    from audiolm.stages import Acoustic
 
 
 @click.command("generate")
@@ -25,9 +28,17 @@ if TYPE_CHECKING:
 @click.option("--seconds", type=float, default=10.0, show_default=True, help="How much to make.")
 @samples_option
 @levels_option
+@acoustic_option
+@passes_option
 @common_options
 def command(
-    settings: Settings, out: Path, seconds: float, samples: int, levels: int | None
+    settings: Settings,
+    out: Path,
+    seconds: float,
+    samples: int,
+    levels: int | None,
+    acoustic: "Acoustic | None",
+    passes: tuple[int, ...] | None,
 ) -> None:
     """Make something new: any voice, any content."""
     paths = output_paths(out, samples)
@@ -40,11 +51,18 @@ def command(
     def prepare() -> "tuple[AudioLM, Make]":
         lm = settings.load()
         lm.check_levels(levels)
+        lm.check_acoustic(acoustic, passes)
         sampling = settings.sampling(lm)
 
         def make(seed: int, path: Path, progress: "Progress") -> float:
             audio = lm.unconditional(
-                seconds, seed=seed, sampling=sampling, levels=levels, progress=progress
+                seconds,
+                seed=seed,
+                sampling=sampling,
+                levels=levels,
+                acoustic=acoustic,
+                passes=passes,
+                progress=progress,
             )
             audio.write(path)
             return audio.seconds

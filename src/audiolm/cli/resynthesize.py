@@ -7,9 +7,11 @@ import click
 
 from audiolm.cli.options import (
     Settings,
+    acoustic_option,
     common_options,
     levels_option,
     out_option,
+    passes_option,
     samples_option,
 )
 from audiolm.cli.outputs import make_files, output_paths
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from audiolm.cli.outputs import Make
     from audiolm.model import AudioLM
     from audiolm.pipeline import Progress
+    from audiolm.stages import Acoustic
 
 
 @click.command("resynthesize")
@@ -25,8 +28,18 @@ if TYPE_CHECKING:
 @out_option
 @samples_option
 @levels_option
+@acoustic_option
+@passes_option
 @common_options
-def command(settings: Settings, file: Path, out: Path, samples: int, levels: int | None) -> None:
+def command(
+    settings: Settings,
+    file: Path,
+    out: Path,
+    samples: int,
+    levels: int | None,
+    acoustic: "Acoustic | None",
+    passes: tuple[int, ...] | None,
+) -> None:
     """Say what FILE says in another voice and another room."""
     paths = output_paths(out, samples, source=file)
     settings.check_sampling()
@@ -38,11 +51,18 @@ def command(settings: Settings, file: Path, out: Path, samples: int, levels: int
         recording = read(file, SAMPLE_RATE)
         lm = settings.load()
         lm.check_levels(levels)
+        lm.check_acoustic(acoustic, passes)
         sampling = settings.sampling(lm)
 
         def make(seed: int, path: Path, progress: "Progress") -> float:
             audio = lm.acoustic_generation(
-                recording, seed=seed, sampling=sampling, levels=levels, progress=progress
+                recording,
+                seed=seed,
+                sampling=sampling,
+                levels=levels,
+                acoustic=acoustic,
+                passes=passes,
+                progress=progress,
             )
             audio.write(path)
             return audio.seconds

@@ -15,13 +15,17 @@ from typing import TYPE_CHECKING, Any, Literal
 from audiolm.audio.files import ClippingWarning, read
 from audiolm.audio.waveform import Audio
 from audiolm.errors import AudioError
+from audiolm.evaluation.options import MakingConfig
 from audiolm.evaluation.requirements import Skipped
+from audiolm.stages import MAKERS
 
 if TYPE_CHECKING:
     from audiolm.model import AudioLM
 
 TOGETHER = 16
 """Prompts that are continued as one batch. What is made depends on it, so it is no setting."""
+
+OWN_WAY = MakingConfig()
 
 Baseline = Literal["acoustic-only"]
 
@@ -32,17 +36,19 @@ class Generated:
     Args:
         model: makes it.
         folder: keeps it; made where it is missing.
+        making: how; in the model's own way when left out.
     """
 
-    def __init__(self, model: "AudioLM", folder: Path) -> None:
+    def __init__(self, model: "AudioLM", folder: Path, making: MakingConfig = OWN_WAY) -> None:
         self._model = model
         self._folder = folder
+        self._making = making
 
     def acoustic_generation(self, audio: Audio, seed: int) -> Audio:
         """The content of a recording in another voice."""
 
         def make() -> list[Audio]:
-            return [self._model.acoustic_generation(audio, seed=seed)]
+            return [self._model.acoustic_generation(audio, seed=seed, **self._how)]
 
         return self._kept(make, [audio], mode="acoustic generation", seed=seed)[0]
 
@@ -77,12 +83,17 @@ class Generated:
                     prompt_seconds=None,
                     seed=seed,
                     baseline=baseline,
+                    **({} if baseline else self._how),
                 )
 
             settings = {"seconds": seconds, "seed": seed, "baseline": baseline}
             made += self._kept(make, some, mode="continuation", **settings)
             progress(len(made) / len(prompts))
         return made
+
+    @property
+    def _how(self) -> dict[str, Any]:
+        return {"acoustic": self._making.acoustic, "passes": self._making.passes}
 
     def _kept(
         self, make: Callable[[], list[Audio]], sources: Sequence[Audio], **settings: Any
@@ -93,6 +104,9 @@ class Generated:
         sampling = {kind: s.model_dump() for kind, s in self._model.sampling.items()}
         key.update(json.dumps(sampling, sort_keys=True).encode())
         key.update(f"{self._model.levels} levels".encode())
+        acoustic = self._making.acoustic or self._model.info.acoustic
+        if acoustic == "parallel" and not settings.get("baseline"):
+            key.update(f"parallel {self._making.passes}".encode())
         for source in sources:
             key.update(f"{source.sample_rate} {len(source.samples)} ".encode())
             key.update(source.samples.tobytes())
@@ -120,12 +134,17 @@ def _read(path: Path) -> Audio | None:
 
 def levels_made(model: "AudioLM") -> int:
     """Levels of the codec in what the model generates, for originals to be compressed alike."""
-    for kind in ("fine", "coarse", "acoustic_only"):
+    for kind in ("fine", "coarse", "parallel", "acoustic_only"):
         if kind in model.stages:
             layout = model.stages[kind].config.layout
             made = layout.levels if kind == "fine" else layout.coarse_levels
             return min(made, model.levels)
     return model.levels
+
+
+def coarse_maker(model: "AudioLM", making: MakingConfig) -> str:
+    """The kind of stage that makes coarse codes of semantic ids."""
+    return MAKERS[making.acoustic or model.info.acoustic or "autoregressive"]
 
 
 def needed(model: "AudioLM", *stages: str) -> None:

@@ -19,7 +19,7 @@ from audiolm.configuration import Configuration, parse
 from audiolm.errors import AudioLMError, ModelFolderError
 from audiolm.parts import part_kind
 from audiolm.shapes import SAMPLE_RATE
-from audiolm.stages import Sampling, stage_kind
+from audiolm.stages import Acoustic, Sampling, stage_kind
 
 FORMAT_VERSION = 1
 """The newest layout of model.json that this version of the package reads, and the one it writes."""
@@ -48,6 +48,9 @@ class ModelInfo(Configuration):
     levels: int | None = Field(default=None, ge=1)
     """Levels of codes that are made unless a call says otherwise; all of the codec when null. With
     no more than the coarse stage's, the fine stage is left out."""
+
+    acoustic: Acoustic | None = None
+    """How coarse codes are made unless a call says otherwise; autoregressively when null."""
 
     @model_validator(mode="after")
     def _known_stages(self) -> Self:

@@ -6,7 +6,7 @@ fits, and a row here. Model folders, training and the modes know of it by that.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import Discriminator, Tag
 
@@ -61,6 +61,13 @@ KINDS: Mapping[str, StageKind] = {
     )
 }
 """By name; the temperatures are the paper's (section IV-B), parallel's that of coarse."""
+
+
+Acoustic = Literal["parallel", "autoregressive"]
+"""How the coarse codes of semantic ids are made."""
+
+MAKERS: Mapping[Acoustic, str] = {"autoregressive": "coarse", "parallel": "parallel"}
+"""The kind of stage that makes them so."""
 
 
 def _config_of(settings: Any) -> str:

@@ -7,7 +7,8 @@ masks in what is given.
 """
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+import operator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Self
 
 import torch
@@ -59,18 +60,22 @@ class ParallelConfig(StageConfig):
         return self
 
 
-def checked_passes(passes: Sequence[int], levels: int) -> tuple[int, ...]:
+def checked_passes(passes: object, levels: int) -> tuple[int, ...]:
     """How many passes each level takes.
 
     Raises:
         ConfigurationError: not one number for each level, or one below 1.
     """
-    numbers = tuple(passes)
-    if len(numbers) != levels or any(type(n) is not int or n < 1 for n in numbers):
-        given = ",".join(map(str, numbers)) or "none"
+    given = tuple(passes) if isinstance(passes, Iterable) else (passes,)
+    try:
+        numbers = tuple(0 if isinstance(n, bool) else operator.index(n) for n in given)
+    except TypeError:
+        numbers = ()
+    if len(numbers) != levels or min(numbers) < 1:
+        shown = ",".join(map(str, given)) or "none"
         some = ",".join(["16"] + ["1"] * (levels - 1))
         raise ConfigurationError(
-            f"passes: {given} is not {levels} whole numbers from 1 on, one for each level; e.g. "
+            f"passes: {shown} is not {levels} whole numbers from 1 on, one for each level; e.g. "
             f"{some}"
         )
     return numbers

@@ -27,7 +27,7 @@ def test_every_preset_of_the_package_is_valid_and_complete(name) -> None:
     assert preset.name == name
     assert list(preset.recipe) == [step.name for step in STEPS if step.name in preset.recipe]
     for step in preset.recipe:
-        if step in ("semantic", "coarse", "fine", "acoustic_only"):
+        if step in preset.stages:
             assert preset.stages[step].layout.kind == step
             crop = preset.training.stages[step].crop_seconds
             assert crop <= preset.stages[step].context_seconds
@@ -95,6 +95,16 @@ def test_unknown_presets_are_refused_with_the_known_ones() -> None:
         ),
         ("training.codec.optimisation.steps=3", "unknown key .*; did you mean optimization"),
         ("stages.coarse.transformer.layrs=3", "unknown key .*layrs; did you mean layers"),
+        ("stages.parallel.passes=[4]", r"stages\.parallel\.passes: 4 is not 2 whole numbers"),
+        (
+            "stages.parallel.pases=[4, 1]",
+            r"unknown key stages\.parallel\.pases; did you mean passes",
+        ),
+        (
+            "stages.parallel.layout.look_ahead=2",
+            r"stages\.parallel\.layout\.look_ahead: a parallel stage sees .* leave it out",
+        ),
+        ("stages.parallel.layout.kind=coarse", r"unknown key stages\.parallel\.passes"),
         ("sede=3", r"unknown key sede; did you mean seed\?"),
         ("training.codec.optimization.steps=0", r"training\.codec\.optimization\.steps: .*; got 0"),
         ("training.codec.optimization.steps=many", "got 'many'"),

@@ -103,8 +103,9 @@ class StageStep(TrainingStep):
         super().start(context, network)
         coarse = context.parts.to_start_from("stage_coarse")
         own = context.parts.to_start_from("stage_parallel")
-        first = isinstance(network, ParallelStage) and own is None and self.begins(context)
-        if first and coarse is not None and start_from_coarse(coarse, network):
+        if coarse is None or own is not None or not self.begins(context):
+            return
+        if isinstance(network, ParallelStage) and start_from_coarse(coarse, network):
             context.reporter.say(f"{self.name}: starts from the stage_coarse of {coarse}")
 
     def _config(

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from audiolm.errors import AudioLMError, ConfigurationError
 from audiolm.stages import Sampling, Streams
 from audiolm.stages.layout import MASK, PAD
+from audiolm.stages.masked_decoding import quick_products
 from audiolm.stages.masking import draw_masks
 from reference import masked_decoding as reference
 from stages.tiny_stages import CLUSTERS, CODEBOOK, random_streams, tiny_parallel
@@ -215,8 +216,17 @@ def test_progress_counts_what_is_filled():
 def test_bfloat16_products_are_near():
     stage, (streams, _) = tiny_parallel(), gaps(frames=60)
     expected = decode(stage, streams)
-    stage.products = torch.bfloat16
-    assert (decode(stage, streams) == expected).double().mean() > 0.8
+    for products in (torch.bfloat16, None):
+        stage.products = products
+        assert (decode(stage, streams) == expected).double().mean() > 0.8
+
+
+def test_the_quickest_products_are_those_of_the_hardware(monkeypatch):
+    cpu, cuda = torch.device("cpu"), torch.device("cuda")
+    monkeypatch.setattr("torch.cpu._is_amx_tile_supported", lambda: False)
+    for there, products in ((True, torch.bfloat16), (False, torch.float32)):
+        monkeypatch.setattr("torch.cpu._is_avx512_bf16_supported", lambda there=there: there)
+        assert quick_products(cpu) == products and quick_products(cuda) == torch.float32
 
 
 # ---- training ------------------------------------------------------------------------------------

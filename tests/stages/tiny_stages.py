@@ -79,7 +79,9 @@ def tiny_parallel(*, context_seconds=10.0, dropout=0.0, seed=0, levels=COARSE, *
         context_seconds=context_seconds,
         **settings,
     )
-    return _large_weights(ParallelStage(config).eval(), seed)
+    stage = _large_weights(ParallelStage(config).eval(), seed)
+    stage.products = torch.float32  # as the networks that they are compared with
+    return stage
 
 
 def _large_weights(stage, seed):

@@ -21,7 +21,11 @@ from audiolm.shapes import FRAMES_PER_STEP, Codes, SemanticIds
 from audiolm.stages.contract import LogLikelihood, Stage, StageConfig, StageLoss
 from audiolm.stages.frame_transformer import FrameTransformer
 from audiolm.stages.layout import MASK, PAD, Layout, Streams
-from audiolm.stages.masked_decoding import MaskedDecodingOptions, fill_windows
+from audiolm.stages.masked_decoding import (
+    MaskedDecodingOptions,
+    fill_windows,
+    quick_products,
+)
 from audiolm.stages.masking import MaskingConfig, draw_masks
 from audiolm.stages.sampling import Sampling
 from audiolm.stages.transformer import TransformerConfig
@@ -94,7 +98,7 @@ class ParallelStage(Stage):
         self.passes = config.passes
         """Of each level, in decoding."""
         self.products: torch.dtype | None = None
-        """Type of the matrix products in decoding; float32 when None."""
+        """Type of the matrix products in decoding; None takes the quickest, `quick_products`."""
 
     def with_passes(self, passes: Sequence[int]) -> Self:
         """This very network, but with other numbers of passes in decoding.
@@ -208,7 +212,7 @@ class ParallelStage(Stage):
             generator,
             self._name,
             progress,
-            self.products,
+            self.products or quick_products(self._device),
         )
         pieces = fill_windows(self.transformer, semantic, codes, self._context_frames, options)
         return self._one_by_one(pieces)

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from audiolm.errors import AudioLMError, ConfigurationError
-from audiolm.stages import Sampling, Streams
+from audiolm.stages import Sampling, Streams, masked_decoding
 from audiolm.stages.layout import MASK, PAD
 from audiolm.stages.masked_decoding import quick_products
 from audiolm.stages.masking import draw_masks
@@ -132,6 +132,19 @@ def test_the_order_of_the_masks_is_drawn_by_the_noise_alone():
     same = {str(decode(quiet, streams, sampling=sampling, seed=s).tolist()) for s in range(4)}
     several = {str(decode(noisy, streams, sampling=sampling, seed=s).tolist()) for s in range(4)}
     assert len(same) == 1 and len(several) > 1
+
+
+def test_the_noise_fades_from_pass_to_pass(monkeypatch):
+    told = []
+    drawn = masked_decoding._drawn
+
+    def spy(logits, options, level, noise):
+        told.append((level, noise))
+        return drawn(logits, options, level, noise)
+
+    monkeypatch.setattr(masked_decoding, "_drawn", spy)
+    decode(tiny_parallel(passes=(4, 2)), gaps(share=1.0, frames=40)[0])
+    assert told == [(0, 0.75), (0, 0.5), (0, 0.25), (0, 0.0), (1, 0.5), (1, 0.0)]
 
 
 def test_a_level_of_one_pass_is_no_warmer_than_its_setting():

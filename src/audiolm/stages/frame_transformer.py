@@ -33,19 +33,23 @@ class FrameTransformer(nn.Module):
         self.heads = nn.Parameter(torch.empty(self.levels, self.codebook_size, config.width))
         initialise(self, config.layers)
 
-    def forward(self, codes: Codes, semantic: SemanticIds) -> Float[Tensor, "B F D"]:
+    def forward(
+        self, codes: Codes, semantic: SemanticIds, bias: Float[Tensor, "H F F"] | None = None
+    ) -> Float[Tensor, "B F D"]:
         """Hidden states (B, F, D): every frame knows all frames of its row.
 
         Args:
             codes: (B, Q', F) ids, any of them `MASK`; `PAD` after the end of a row.
             semantic: (B, S) ids, one for every two frames.
+            bias: `self.bias(F)`, for who has made it already.
         """
         frames = codes.shape[2]
         first = torch.arange(self.levels, device=codes.device) * (self.codebook_size + 1)
         rows = torch.where(codes >= 0, codes, self.codebook_size) + first[:, None]  # (B, Q', F)
         said = semantic.clamp(min=0).repeat_interleave(FRAMES_PER_STEP, dim=1)[:, :frames]
         x = self.dropout(self.embedding(rows).sum(1) + self.semantic(said))  # (B, F, D)
-        bias, lengths = self.bias(frames), (codes[:, 0] != PAD).sum(1).tolist()
+        lengths = (codes[:, 0] != PAD).sum(1).tolist()
+        bias = self.bias(frames) if bias is None else bias
         for block in self.blocks:
             x = block(x, bias, lengths=lengths)
         hidden: Tensor = self.norm(x)

@@ -96,6 +96,7 @@ def fill_masks(
 ) -> Codes:
     """`codes` (B, Q', F) with every `MASK` filled; what is known stays, and is seen, as it is."""
     codes = codes.clone()
+    bias = network.bias(codes.shape[2]).to(options.products)  # once for all passes
     lower = options.products != torch.float32
     with torch.autocast(codes.device.type, options.products if lower else None, enabled=lower):
         for level, passes in enumerate(options.passes):
@@ -106,7 +107,7 @@ def fill_masks(
                 fewer = masked.sum(1) - stay  # (B,)
                 if not bool((fewer > 0).any()):
                     continue  # few masks, many passes
-                hidden = network(codes, semantic)[masked]  # (n, D)
+                hidden = network(codes, semantic, bias)[masked]  # (n, D)
                 logits = network.logits(hidden, level).float()  # (n, N)
                 ids, sure = _drawn(logits, options, level, 1 - done / passes)
                 surest = codes.new_full(masked.shape, 0, dtype=sure.dtype)

@@ -219,6 +219,22 @@ def test_between_two_pieces_everything_is_the_callers():
     assert torch.equal(torch.cat(pieces, dim=2), expected)
 
 
+def test_the_callers_defaults_change_neither_codes_nor_likelihoods():
+    stage, (streams, codes) = tiny_parallel(), gaps()
+    whole, sampling = Streams(streams.semantic, codes), Sampling(temperature=1.0)
+    plain = decode(stage, streams, sampling=sampling), stage.log_likelihood(whole).per_token
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.device("meta"), torch.autocast("cpu", dtype=torch.bfloat16):
+            chance = torch.Generator("cpu").manual_seed(0)
+            found = stage.generate(streams, steps=0, sampling=sampling, generator=chance).codes
+            likelihood = stage.log_likelihood(whole).per_token
+            assert torch.get_default_dtype() == torch.float64 and torch.empty(1).is_meta
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(found, plain[0]) and torch.equal(likelihood, plain[1])
+
+
 def test_progress_counts_what_is_filled():
     told = []
     stage = tiny_parallel(context_seconds=0.24)

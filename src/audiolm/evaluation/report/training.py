@@ -23,6 +23,7 @@ STEPS = (
     "coarse",
     "fine",
     "acoustic_only",
+    "parallel",
 )
 """In the order in which they are taken; others come last."""
 

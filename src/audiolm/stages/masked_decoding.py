@@ -100,9 +100,10 @@ def fill_masks(
     lower = options.products != torch.float32
     with torch.autocast(codes.device.type, options.products if lower else None, enabled=lower):
         for level, passes in enumerate(options.passes):
-            count = (codes[:, level] == MASK).sum(1)  # (B,) masks of this level
+            counts = (codes[:, level] == MASK).sum(1).tolist()  # masks of this level, by row
             for done in range(1, passes + 1):
-                stay = (count.double() * cosine(done / passes)).floor()  # (B,) to be masked again
+                left = [math.floor(count * cosine(done / passes)) for count in counts]
+                stay = torch.tensor(left, device=codes.device)  # (B,) to be masked again
                 masked = codes[:, level] == MASK  # (B, F)
                 fewer = masked.sum(1) - stay  # (B,)
                 if not bool((fewer > 0).any()):

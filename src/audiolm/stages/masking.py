@@ -62,7 +62,7 @@ def draw_masks(
         level: the level that is asked of every row, counted from 0; drawn for each when None.
     """
     batch, levels, frames = codes.shape
-    draws = torch.rand(6, batch, generator=generator, device=codes.device, dtype=torch.float64)
+    draws = torch.rand(6, batch, generator=generator, device=codes.device)
     length = (codes[:, 0] != PAD).sum(1)  # (B,)
     begins = (draws[0] * config.longest_prompt * length).long()
     begins = torch.where(draws[1] < config.no_prompt, 0, begins)

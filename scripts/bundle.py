@@ -21,6 +21,7 @@ ORDER = [
     "stage_coarse",
     "stage_fine",
     "stage_acoustic_only",
+    "stage_parallel",
 ]
 ABOUT = {
     "speech": {

@@ -39,6 +39,13 @@ def test_levels_of_any_type_are_as_many(lm, levels):
         assert np.array_equal(a, b)
 
 
+@pytest.mark.parametrize("passes", [[3, 2], np.array([3, 2]), torch.tensor([3, 2])])
+def test_passes_of_any_type_are_as_many(lm, passes):
+    plain = lm.unconditional(0.2, acoustic="parallel", passes=(3, 2))
+    again = lm.unconditional(0.2, acoustic="parallel", passes=passes)
+    assert np.array_equal(again.samples, plain.samples)
+
+
 @pytest.mark.parametrize("seconds", [np.float32(0.5), np.float64(0.5), torch.tensor(0.5)])
 def test_seconds_of_any_type_are_as_long(lm, seconds):
     assert lm.unconditional(seconds).seconds == 0.5
@@ -61,6 +68,14 @@ WRONG = [
     ({"sampling": {"coarse": 0.8}}, r"sampling\.coarse"),
     ({"sampling": {"crude": Sampling()}}, "sampling"),
     ({"sampling": {3: Sampling()}}, "sampling"),
+    ({"acoustic": "serial"}, "acoustic"),
+    ({"acoustic": ["parallel"]}, "acoustic"),
+    ({"passes": (2, 1)}, "passes"),  # of a model that makes codes one after the other
+    ({"acoustic": "parallel", "passes": (2,)}, "passes"),
+    ({"acoustic": "parallel", "passes": 2}, "passes"),
+    ({"acoustic": "parallel", "passes": "21"}, "passes"),
+    ({"acoustic": "parallel", "passes": (True, 1)}, "passes"),
+    ({"acoustic": "parallel", "passes": (1.5, 1)}, "passes"),
 ]
 
 

@@ -27,7 +27,7 @@ from audiolm.model import AudioLM
 from audiolm.pretrained import load
 from audiolm.semantic.conformer import ConformerConfig
 from audiolm.semantic.w2v_bert import W2vBertConfig
-from audiolm.stages import AutoregressiveConfig, LayoutConfig, Streams, TransformerConfig
+from audiolm.stages import LayoutConfig, Streams, TransformerConfig, stage_kind
 from audiolm.training.distributed import World
 from audiolm.training.loop import train
 from audiolm.training.preset import load_preset
@@ -46,7 +46,7 @@ pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine 
 
 CUDA = torch.device("cuda")
 """As the command line names it, without a number."""
-ALL_STAGES = ("semantic", "coarse", "fine", "acoustic_only")
+ALL_STAGES = ("semantic", "coarse", "fine", "acoustic_only", "parallel")
 EVERY_STEP = [
     *("codec", "w2v_bert", "clustering", "second_round", "second_clustering", "tokens"),
     *ALL_STAGES,
@@ -274,10 +274,11 @@ def w2v_bert_task(recordings, quantizer: str, device=CUDA) -> W2vBertTask:
 
 def stage_task(stores, kind: str, device=CUDA, how=None, **layout) -> StageTask:
     sizes = {"clusters": K, "codebook_size": N, "coarse_levels": 2, "levels": LEVELS}
-    config = AutoregressiveConfig(
+    config = stage_kind(kind).config(
         layout=LayoutConfig(kind=kind, **(sizes | layout)),
         transformer=TransformerConfig(layers=2, heads=2, width=16, feed_forward=32, dropout=0.2),
         context_seconds=2,
+        **({"passes": (3, 1)} if kind == "parallel" else {}),
     )
     training = StageTraining(optimization=optimization(4, **(how or {})), crop_seconds=0.8)
     return StageTask(kind, config, training, *stores, device, 1, seed=4)
@@ -287,6 +288,7 @@ LAYOUTS = {
     "semantic": ("semantic", {"remove_repeats": False}),
     "coarse": ("coarse", {"conditioning": "both", "remove_repeats": False, "look_ahead": 1}),
     "fine": ("fine", {"conditioning": "aligned"}),
+    "parallel": ("parallel", {"conditioning": "aligned", "remove_repeats": False}),
 }
 
 
@@ -379,10 +381,11 @@ def test_a_batch_of_the_card_that_gives_no_number_is_kept(card, recordings, tmp_
 
 
 def model(device: str) -> AudioLM:
-    """A model whose stages decode in float32 on both devices: a CPU would take float16."""
+    """A model whose stages decode in float32 on both devices: a CPU would take less."""
     lm = tiny_model(kinds=ALL_STAGES).to(device)
     for stage in lm.stages.values():
         stage.decoding_weights = torch.float32
+        stage.products = torch.float32
     return lm
 
 
@@ -393,6 +396,7 @@ MODES = {
     "baseline": lambda lm: lm.continuation(PROMPTS[0], 1.5, seed=3, baseline="acoustic-only"),
     "acoustic generation": lambda lm: lm.acoustic_generation(noise(0.7), seed=3),
     "unconditional": lambda lm: lm.unconditional(0.5, seed=3),
+    "parallel": lambda lm: lm.continuation(PROMPTS[0], 1.5, seed=3, acoustic="parallel"),
     "reconstruction": lambda lm: lm.reconstruction(noise(1.3), levels=3),
     "tokens": lambda lm: lm.decode(lm.tokenize(noise(1.1))),
 }

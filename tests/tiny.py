@@ -16,16 +16,11 @@ from audiolm.model import AudioLM
 from audiolm.semantic import W2vBertTokenizer
 from audiolm.semantic.conformer import ConformerConfig
 from audiolm.semantic.w2v_bert import W2vBert, W2vBertConfig
-from audiolm.stages import (
-    AutoregressiveConfig,
-    AutoregressiveStage,
-    LayoutConfig,
-    TransformerConfig,
-)
+from audiolm.stages import LayoutConfig, Stage, TransformerConfig, build_stage, stage_kind
 
 K, N, COARSE, LEVELS = 16, 32, 2, 4
 WIDTH = 16
-CONTEXT = {"semantic": 4.0, "coarse": 2.0, "fine": 1.0, "acoustic_only": 2.0}
+CONTEXT = {"semantic": 4.0, "coarse": 2.0, "fine": 1.0, "acoustic_only": 2.0, "parallel": 2.0}
 
 
 def tiny_model(
@@ -60,19 +55,27 @@ def tiny_tokenizer() -> W2vBertTokenizer:
     return W2vBertTokenizer.from_network(network, 2, mean, std, ((features - mean) / std)[:K])
 
 
-def tiny_stage(kind: str, codec: Any, semantic: Any, **layout: Any) -> AutoregressiveStage:
+def tiny_stage(kind: str, codec: Any, semantic: Any, **layout: Any) -> Stage:
     """A stage with random weights that belongs to a codec and a tokenizer."""
     settings = {"clusters": K, "codebook_size": N, "coarse_levels": COARSE, "levels": LEVELS}
-    transformer = TransformerConfig(layers=1, heads=2, width=WIDTH, feed_forward=32, dropout=0.1)
-    stage = AutoregressiveStage(
-        AutoregressiveConfig(
+    reads_semantic = kind in ("semantic", "coarse", "parallel")
+    network: dict[str, Any] = {}
+    if kind == "parallel":
+        layout = {"conditioning": "aligned", "remove_repeats": False}
+        network = {"passes": (4,) + (1,) * (COARSE - 1)}
+    stage = build_stage(
+        kind,
+        stage_kind(kind).config(
             layout=LayoutConfig(kind=kind, **(settings | layout)),
-            transformer=transformer,
+            transformer=TransformerConfig(
+                layers=1, heads=2, width=WIDTH, feed_forward=32, dropout=0.1
+            ),
             context_seconds=CONTEXT[kind],
             codec_fingerprint="" if kind == "semantic" else codec.fingerprint(),
-            semantic_fingerprint=semantic.fingerprint() if kind in ("semantic", "coarse") else "",
+            semantic_fingerprint=semantic.fingerprint() if reads_semantic else "",
             semantic_rate=18.0,
-        )
+            **network,
+        ),
     )
     with torch.no_grad():
         for weight in stage.parameters():

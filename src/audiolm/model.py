@@ -27,12 +27,21 @@ from audiolm.model_io.folder import save_parts
 from audiolm.model_io.manifest import ModelInfo, model_fingerprint
 from audiolm.part import Dtype, Part
 from audiolm.parts import CODEC, SEMANTIC, stage_part
-from audiolm.pipeline import DEFAULT_SAMPLING, Pipeline, Progress
+from audiolm.pipeline import DEFAULT_SAMPLING, Pipeline, Progress, require_stage
 from audiolm.prompt import check_baseline, check_seconds, prompt_samples, require_audio
 from audiolm.reranking import best_draws, scores
 from audiolm.semantic.contract import SemanticTokenizer
 from audiolm.shapes import CODEC_HOP, SAMPLE_RATE, SEMANTIC_HOP, Codes, SemanticIds, Waveform
-from audiolm.stages import KINDS, Sampling, Stage, stage_generator
+from audiolm.stages import (
+    KINDS,
+    MAKERS,
+    Acoustic,
+    ParallelStage,
+    Sampling,
+    Stage,
+    checked_passes,
+    stage_generator,
+)
 from audiolm.stages.guidance import check_guidance
 from audiolm.streaming import stream
 from audiolm.tokens import Tokens, checked_codes
@@ -44,8 +53,8 @@ class AudioLM:
     Args:
         codec: makes codes of a waveform, and a waveform of codes.
         semantic: makes semantic ids of a waveform.
-        stages: by kind, one of `audiolm.stages.KINDS`: semantic, coarse, fine, acoustic_only; a
-            mode says when it lacks one.
+        stages: by kind, one of `audiolm.stages.KINDS`: semantic, coarse, fine, acoustic_only,
+            parallel; a mode says when it lacks one.
         name: what the model calls itself.
         info: what else its folder says of it.
         fingerprints: of the parts by name, where they are known; computed otherwise.
@@ -131,22 +140,58 @@ class AudioLM:
         sampling: Mapping[str, Sampling] | None = None,
         progress: Progress | None = None,
         levels: int | None = None,
+        acoustic: Acoustic | None = None,
+        passes: Sequence[int] | None = None,
     ) -> Pipeline:
         """One run through the stages, for those who want them one by one.
 
         Raises:
             ConfigurationError: `seed` is no seed, `sampling` names an unknown kind of stage, is no
-                sampling or guides a stage that has not learnt it, or the codec does not have so
-                many `levels`.
+                sampling or guides a stage that has not learnt it, the codec does not have so many
+                `levels`, or `acoustic` and `passes` are not what `check_acoustic` takes.
+            ModelFolderError: the model lacks the stage that `acoustic` asks for.
         """
         seed = checked_seed(seed)
         generators = {kind: stage_generator(seed, kind, self.device) for kind in self.stages}
         levels = self.check_levels(levels)
         levels = self.levels if levels is None else levels
-        settings = self._sampling(sampling)
+        drawn = self._sampling(sampling)
         for kind, stage in self.stages.items():
-            check_guidance(settings[kind], stage.config, f"{kind} stage")
-        return Pipeline(self.stages, settings, generators, progress, levels)
+            check_guidance(drawn[kind], stage.config, f"{kind} stage")
+        acoustic, stages = self._acoustic(acoustic, passes)
+        return Pipeline(stages, drawn, generators, progress, levels, acoustic)
+
+    def check_acoustic(
+        self, acoustic: Acoustic | None = None, passes: Sequence[int] | None = None
+    ) -> None:
+        """Refuse a way of making coarse codes that this model does not have.
+
+        Raises:
+            ConfigurationError: it is no way, or `passes` are not those of the parallel stage.
+            ModelFolderError: the model lacks the stage.
+        """
+        self._acoustic(acoustic, passes)
+
+    def _acoustic(
+        self, asked: Acoustic | None, passes: Sequence[int] | None
+    ) -> tuple[Acoustic, Mapping[str, Stage]]:
+        """How coarse codes are made, and the stages, the parallel one with so many passes."""
+        if asked is not None and asked not in tuple(MAKERS):
+            raise ConfigurationError(f"acoustic: {asked!r} is not known; use {' or '.join(MAKERS)}")
+        acoustic = asked or self.info.acoustic or "autoregressive"
+        if passes is not None and acoustic != "parallel":
+            raise ConfigurationError(
+                "passes: codes are made one after the other, not in passes; ask for acoustic = "
+                "parallel, or leave passes out"
+            )
+        if asked is not None:
+            require_stage(self.stages, MAKERS[asked])
+        if passes is None:
+            return acoustic, self.stages
+        stage = require_stage(self.stages, "parallel")
+        assert isinstance(stage, ParallelStage)
+        checked = checked_passes(passes, stage.layout.levels)
+        return acoustic, {**self.stages, "parallel": stage.with_passes(checked)}
 
     def _sampling(self, asked: Mapping[str, Sampling] | None) -> dict[str, Sampling]:
         """How each kind of stage is sampled: as asked, else the model's own way."""
@@ -176,6 +221,8 @@ class AudioLM:
         sampling: Mapping[str, Sampling] | None = ...,
         levels: int | None = ...,
         best_of: int = ...,
+        acoustic: Acoustic | None = ...,
+        passes: Sequence[int] | None = ...,
         baseline: Literal["acoustic-only"] | None = ...,
         continuation_only: bool = ...,
         progress: Progress | None = ...,
@@ -191,6 +238,8 @@ class AudioLM:
         sampling: Mapping[str, Sampling] | None = ...,
         levels: int | None = ...,
         best_of: int = ...,
+        acoustic: Acoustic | None = ...,
+        passes: Sequence[int] | None = ...,
         baseline: Literal["acoustic-only"] | None = ...,
         continuation_only: bool = ...,
         progress: Progress | None = ...,
@@ -205,6 +254,8 @@ class AudioLM:
         sampling: Mapping[str, Sampling] | None = None,
         levels: int | None = None,
         best_of: int = 1,
+        acoustic: Acoustic | None = None,
+        passes: Sequence[int] | None = None,
         baseline: Literal["acoustic-only"] | None = None,
         continuation_only: bool = False,
         progress: Progress | None = None,
@@ -243,6 +294,10 @@ class AudioLM:
             PromptCutWarning: a prompt is longer than `prompt_seconds`.
         """
         check_baseline(baseline)
+        if baseline is not None and (acoustic is not None or passes is not None):
+            raise ConfigurationError(
+                "acoustic, passes: the baseline makes codes in its own way; leave them or it out"
+            )
         seconds = check_seconds("seconds", self.info.seconds if seconds is None else seconds)
         prompt_seconds = self.info.prompt_seconds if prompt_seconds == "default" else prompt_seconds
         best_of = checked_best_of(best_of)
@@ -251,7 +306,7 @@ class AudioLM:
         # a comprehension may be a level of its own.
         for recording in _recordings(prompt):
             cut.append(prompt_samples(recording, prompt_seconds, stacklevel=3))
-        run = self.pipeline(seed, sampling, progress, levels)
+        run = self.pipeline(seed, sampling, progress, levels, acoustic, passes)
         answers: dict[int, Audio] = {}
         for length in dict.fromkeys(len(samples) for samples in cut):
             rows = [row for row, samples in enumerate(cut) if len(samples) == length]
@@ -349,6 +404,8 @@ class AudioLM:
         sampling: Mapping[str, Sampling] | None = None,
         levels: int | None = None,
         best_of: int = 1,
+        acoustic: Acoustic | None = None,
+        passes: Sequence[int] | None = None,
         progress: Progress | None = None,
     ) -> Audio:
         """Say what `audio` says in another voice and another room (paper, section III-D).
@@ -360,7 +417,7 @@ class AudioLM:
             AudioError, ConfigurationError, ModelFolderError: as `continuation`.
         """
         best_of = checked_best_of(best_of)
-        run = self.pipeline(seed, sampling, progress, levels)
+        run = self.pipeline(seed, sampling, progress, levels, acoustic, passes)
         with self._inference():
             waveform = self._waveform(audio)  # (1, T)
             ids = self.semantic.encode(waveform)  # (1, S)
@@ -374,6 +431,8 @@ class AudioLM:
         sampling: Mapping[str, Sampling] | None = None,
         levels: int | None = None,
         best_of: int = 1,
+        acoustic: Acoustic | None = None,
+        passes: Sequence[int] | None = None,
         progress: Progress | None = None,
     ) -> Audio:
         """Say anything in any voice: all stages without a prompt (paper, section III-D).
@@ -384,7 +443,7 @@ class AudioLM:
             ConfigurationError, ModelFolderError: as `continuation`.
         """
         seconds, best_of = check_seconds("seconds", seconds), checked_best_of(best_of)
-        run = self.pipeline(seed, sampling, progress, levels)
+        run = self.pipeline(seed, sampling, progress, levels, acoustic, passes)
         samples = _samples(seconds)
         with self._inference():
             ids = torch.empty(1, 0, dtype=torch.long, device=self.device)  # (1, S = 0)

@@ -12,7 +12,7 @@ import torch
 
 from audiolm.errors import ModelFolderError
 from audiolm.shapes import CODEC_HOP, SAMPLE_RATE, Codes, SemanticIds
-from audiolm.stages import KINDS, Sampling, Stage, Streams, stretch
+from audiolm.stages import KINDS, MAKERS, Acoustic, Sampling, Stage, Streams, stretch
 from audiolm.stages.layout import MASK, SemanticSource
 
 DEFAULT_SAMPLING: Mapping[str, Sampling] = {
@@ -35,6 +35,8 @@ class Pipeline:
     progress: Progress | None = None
     levels: int | None = None
     """Levels of codes to make; as many as there are when None."""
+    acoustic: Acoustic = "autoregressive"
+    """How coarse codes are made of semantic ids."""
 
     def semantic(self, ids: SemanticIds, seconds: float, steps: int) -> SemanticIds:
         """Stage 1: ids (B, S of the prompt, perhaps 0) to ids (B, steps), `seconds` of them new."""
@@ -57,8 +59,9 @@ class Pipeline:
 
     def coarse(self, ids: SemanticIds, known: Codes, frames: int) -> Codes:
         """Stage 2: ids (B, S) and the prompt's codes (B, Q, F of it) to codes (B, Q', frames)."""
-        levels = self._stage("coarse").config.layout.coarse_levels
-        return self._codes("coarse", Streams(ids, known[:, :levels]), frames - known.shape[2])
+        kind = MAKERS[self.acoustic]
+        levels = self._stage(kind).config.layout.coarse_levels
+        return self._codes(kind, Streams(ids, known[:, :levels]), frames - known.shape[2])
 
     def coarse_stream(self, later: SemanticSource, known: Codes, frames: int) -> Iterator[Codes]:
         """`coarse` as it is made, (B, Q', n) by n, of semantic ids that are made when needed."""
@@ -148,10 +151,19 @@ class Pipeline:
             self._stage(kind)
 
     def _stage(self, kind: str) -> Stage:
-        if kind not in self.stages:
-            have = ", ".join(self.stages) or "none"
-            raise ModelFolderError(
-                f"stages: the model has no stage {kind} (it has: {have}); "
-                f"train it with: audiolm train FOLDER --out MODEL --only {kind}"
-            )
-        return self.stages[kind]
+        return require_stage(self.stages, kind)
+
+
+def require_stage(stages: Mapping[str, Stage], kind: str) -> Stage:
+    """The stage of this kind.
+
+    Raises:
+        ModelFolderError: the model has none; it says how to train one.
+    """
+    if kind not in stages:
+        have = ", ".join(stages) or "none"
+        raise ModelFolderError(
+            f"stages: the model has no stage {kind} (it has: {have}); "
+            f"train it with: audiolm train FOLDER --out MODEL --only {kind}"
+        )
+    return stages[kind]

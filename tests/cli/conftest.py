@@ -45,6 +45,14 @@ def model(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def parallel_model(tmp_path_factory) -> Path:
+    """A folder with a tiny model that makes codes either way; not to be changed."""
+    folder = tmp_path_factory.mktemp("models") / "parallel"
+    tiny_model(kinds=("semantic", "coarse", "parallel")).save(folder)
+    return folder
+
+
 @pytest.fixture
 def prompt(tmp_path) -> Path:
     """A recording of one second."""

@@ -5,7 +5,8 @@ import pytest
 from asking import ask
 
 from audiolm.evaluation import generated as module
-from audiolm.evaluation.generated import Generated, levels_made, needed
+from audiolm.evaluation.generated import Generated, coarse_maker, levels_made, needed
+from audiolm.evaluation.options import MakingConfig
 from audiolm.evaluation.requirements import Skipped
 from audiolm.model import AudioLM
 from audiolm.model_io.manifest import ModelInfo
@@ -114,8 +115,8 @@ def test_a_stage_that_is_lacking_is_named(lm):
 
 def test_experiments_of_one_report_share(lm, calls, tmp_path):
     one, two = (ask(lm, tmp_path, tmp_path / "report" / name) for name in ("a", "b"))
-    one.generated.acoustic_generation(noise(1.0), seed=0)
-    two.generated.acoustic_generation(noise(1.0), seed=0)
+    one.generated().acoustic_generation(noise(1.0), seed=0)
+    two.generated().acoustic_generation(noise(1.0), seed=0)
     assert len(calls) == 1
 
 
@@ -138,3 +139,40 @@ def test_a_piece_that_is_empty_or_cut_is_made_again(lm, calls, tmp_path):
         again = Generated(lm, tmp_path).acoustic_generation(audio, seed=3)
         assert np.array_equal(first.samples, again.samples)
     assert len(calls) == 3
+
+
+def test_sound_that_is_made_another_way_is_made_anew_and_kept(tmp_path):
+    lm = tiny_model(kinds=("semantic", "coarse", "parallel"))
+    own = Generated(lm, tmp_path).acoustic_generation(noise(1.0), seed=0)
+    made = [own]
+    for how in ({"acoustic": "parallel"}, {"acoustic": "parallel", "passes": (1, 1)}):
+        generated = Generated(lm, tmp_path, MakingConfig(**how))
+        assert near(
+            generated.acoustic_generation(noise(1.0), seed=0),
+            lm.acoustic_generation(noise(1.0), seed=0, **how),
+        )
+        made.append(generated.acoustic_generation(noise(1.0), seed=0))
+        one = generated.continuations([noise(1.0)], 0.5, seed=0)[0]
+        assert near(one, lm.continuation(noise(1.0), 0.5, prompt_seconds=None, **how))
+    assert len({sound.samples.tobytes() for sound in made}) == 3
+    assert len(list(tmp_path.iterdir())) == 5
+    serial = Generated(lm, tmp_path, MakingConfig(acoustic="autoregressive"))
+    assert np.array_equal(serial.acoustic_generation(noise(1.0), seed=0).samples, own.samples)
+    assert len(list(tmp_path.iterdir())) == 5  # the same sound, asked for by name
+    assert coarse_maker(lm, MakingConfig(acoustic="parallel")) == "parallel"
+    assert coarse_maker(lm, MakingConfig()) == "coarse"
+    lm.info = ModelInfo(acoustic="parallel")
+    assert coarse_maker(lm, MakingConfig()) == "parallel"
+    own = Generated(lm, tmp_path).acoustic_generation(noise(1.0), seed=0)
+    assert np.array_equal(own.samples, made[1].samples)
+
+
+def test_the_baseline_is_made_in_its_own_way(tmp_path):
+    lm = tiny_model(kinds=("semantic", "acoustic_only", "parallel"))
+    asked = Generated(lm, tmp_path, MakingConfig(acoustic="parallel"))
+    made = [
+        one.continuations([noise(1.0)], 0.5, 0, "acoustic-only")[0]
+        for one in (asked, Generated(lm, tmp_path))
+    ]
+    assert np.array_equal(made[0].samples, made[1].samples)
+    assert len(list(tmp_path.iterdir())) == 1

@@ -11,7 +11,7 @@ from audiolm.errors import ConfigurationError
 from audiolm.model_io.folder import save_part
 from audiolm.semantic import W2vBertTokenizer, W2vBertTokenizerConfig
 from audiolm.semantic.w2v_bert import W2vBert
-from audiolm.stages import AutoregressiveStage
+from audiolm.stages import build_stage
 from audiolm.training.preset import Preset, load_preset, preset_names
 from audiolm.training.recipe import STEPS
 from training.toy import SECOND_ROUND
@@ -29,7 +29,7 @@ def test_every_preset_of_the_package_is_valid_and_complete(name) -> None:
     assert preset.name == name
     assert list(preset.recipe) == [step.name for step in STEPS if step.name in preset.recipe]
     for step in preset.recipe:
-        if step in ("semantic", "coarse", "fine", "acoustic_only"):
+        if step in preset.stages:
             assert preset.stages[step].layout.kind == step
             crop = preset.training.stages[step].crop_seconds
             assert crop <= preset.stages[step].context_seconds
@@ -53,13 +53,14 @@ def test_the_papers_networks_have_the_papers_sizes() -> None:
         assert codec.quantizer.codebooks.shape == (12, 1024, 512)  # buffers: no gradient
         assert parameters(W2vBert(preset.w2v_bert)) == 590_473_224
         stages = {
-            name: parameters(AutoregressiveStage(config)) for name, config in preset.stages.items()
+            name: parameters(build_stage(name, config)) for name, config in preset.stages.items()
         }
     assert stages == {
         "semantic": 153_121_280,
         "coarse": 160_460_288,
         "fine": 171_994_624,
         "acoustic_only": 159_411_712,
+        "parallel": 160_462_848,
     }
 
 
@@ -146,6 +147,16 @@ def test_unknown_presets_are_refused_with_the_known_ones() -> None:
         ),
         ("training.codec.optimisation.steps=3", "unknown key .*; did you mean optimization"),
         ("stages.coarse.transformer.layrs=3", "unknown key .*layrs; did you mean layers"),
+        ("stages.parallel.passes=[4]", r"stages\.parallel\.passes: 4 is not 2 whole numbers"),
+        (
+            "stages.parallel.pases=[4, 1]",
+            r"unknown key stages\.parallel\.pases; did you mean passes",
+        ),
+        (
+            "stages.parallel.layout.look_ahead=2",
+            r"stages\.parallel\.layout\.look_ahead: a parallel stage sees .* leave it out",
+        ),
+        ("stages.parallel.layout.kind=coarse", r"unknown key stages\.parallel\.passes"),
         ("sede=3", r"unknown key sede; did you mean seed\?"),
         ("training.codec.optimization.steps=0", r"training\.codec\.optimization\.steps: .*; got 0"),
         ("training.codec.optimization.steps=many", "got 'many'"),

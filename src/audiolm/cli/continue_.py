@@ -7,10 +7,12 @@ import click
 
 from audiolm.cli.options import (
     Settings,
+    acoustic_option,
     best_of_option,
     common_options,
     levels_option,
     out_option,
+    passes_option,
     samples_option,
 )
 from audiolm.cli.outputs import make_files, output_paths
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from audiolm.cli.streams import Open
     from audiolm.model import AudioLM
     from audiolm.pipeline import Progress
-    from audiolm.stages import Sampling
+    from audiolm.stages import Acoustic, Sampling
 
 
 @click.command("continue")
@@ -46,6 +48,8 @@ if TYPE_CHECKING:
 )
 @best_of_option
 @levels_option
+@acoustic_option
+@passes_option
 @stream_option
 @common_options
 def command(
@@ -59,6 +63,8 @@ def command(
     continuation_only: bool,
     baseline: Literal["acoustic-only"] | None,
     levels: int | None,
+    acoustic: "Acoustic | None",
+    passes: tuple[int, ...] | None,
     stream: bool,
 ) -> None:
     """Go on from PROMPT, a recording, in its voice and its room.
@@ -91,6 +97,7 @@ def command(
         recording = _end_of(prompt, whole, used)
         lm = settings.load()
         lm.check_levels(levels)
+        lm.check_acoustic(acoustic, passes)
         return recording, lm, settings.sampling(lm)
 
     def prepare_stream() -> "tuple[AudioLM, Open]":
@@ -118,6 +125,8 @@ def command(
                 sampling=sampling,
                 levels=levels,
                 best_of=best_of,
+                acoustic=acoustic,
+                passes=passes,
                 baseline=baseline,
                 continuation_only=continuation_only,
                 progress=progress,

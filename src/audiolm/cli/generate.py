@@ -7,10 +7,12 @@ import click
 
 from audiolm.cli.options import (
     Settings,
+    acoustic_option,
     best_of_option,
     common_options,
     levels_option,
     out_option,
+    passes_option,
     samples_option,
 )
 from audiolm.cli.outputs import make_files, output_paths
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from audiolm.cli.streams import Open
     from audiolm.model import AudioLM
     from audiolm.pipeline import Progress
+    from audiolm.stages import Acoustic
 
 
 @click.command("generate")
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
 @samples_option
 @best_of_option
 @levels_option
+@acoustic_option
+@passes_option
 @stream_option
 @common_options
 def command(
@@ -38,6 +43,8 @@ def command(
     samples: int,
     best_of: int,
     levels: int | None,
+    acoustic: "Acoustic | None",
+    passes: tuple[int, ...] | None,
     stream: bool,
 ) -> None:
     """Make something new: any voice, any content.
@@ -67,6 +74,7 @@ def command(
     def prepare() -> "tuple[AudioLM, Make]":
         lm = settings.load()
         lm.check_levels(levels)
+        lm.check_acoustic(acoustic, passes)
         sampling = settings.sampling(lm)
 
         def make(seed: int, path: Path, progress: "Progress") -> float:
@@ -76,6 +84,8 @@ def command(
                 sampling=sampling,
                 levels=levels,
                 best_of=best_of,
+                acoustic=acoustic,
+                passes=passes,
                 progress=progress,
             )
             audio.write(path)

@@ -63,6 +63,18 @@ def _temperatures(
     return numbers
 
 
+def _passes(
+    context: click.Context, option: click.Parameter, text: str | None
+) -> tuple[int, ...] | None:
+    """N,N,...: passes of the parallel stage for each level."""
+    if text is None:
+        return None
+    try:
+        return tuple(int(number) for number in text.split(","))
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is not numbers like 16,1,1,1") from None
+
+
 @dataclass(frozen=True)
 class Settings:
     """What the options of every verb say."""
@@ -228,6 +240,20 @@ best_of_option = click.option(
     default=1,
     show_default=True,
     help="How many to draw; the one that the model's own parts judge best is kept.",
+)
+
+acoustic_option = click.option(
+    "--acoustic",
+    type=click.Choice(["parallel", "autoregressive"]),
+    help="How coarse codes are made: all frames at once, or one after the other; the model's own "
+    "way unless given.",
+)
+
+passes_option = click.option(
+    "--passes",
+    metavar="N,N,...",
+    callback=_passes,
+    help="Passes of the parallel stage for each level; its own unless given.",
 )
 
 levels_option = click.option(

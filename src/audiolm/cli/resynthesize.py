@@ -7,10 +7,12 @@ import click
 
 from audiolm.cli.options import (
     Settings,
+    acoustic_option,
     best_of_option,
     common_options,
     levels_option,
     out_option,
+    passes_option,
     samples_option,
 )
 from audiolm.cli.outputs import make_files, output_paths
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from audiolm.cli.outputs import Make
     from audiolm.model import AudioLM
     from audiolm.pipeline import Progress
+    from audiolm.stages import Acoustic
 
 
 @click.command("resynthesize")
@@ -27,9 +30,18 @@ if TYPE_CHECKING:
 @samples_option
 @best_of_option
 @levels_option
+@acoustic_option
+@passes_option
 @common_options
 def command(
-    settings: Settings, file: Path, out: Path, samples: int, best_of: int, levels: int | None
+    settings: Settings,
+    file: Path,
+    out: Path,
+    samples: int,
+    best_of: int,
+    levels: int | None,
+    acoustic: "Acoustic | None",
+    passes: tuple[int, ...] | None,
 ) -> None:
     """Say what FILE says in another voice and another room."""
     paths = output_paths(out, samples, source=file)
@@ -42,6 +54,7 @@ def command(
         recording = read(file, SAMPLE_RATE)
         lm = settings.load()
         lm.check_levels(levels)
+        lm.check_acoustic(acoustic, passes)
         sampling = settings.sampling(lm)
 
         def make(seed: int, path: Path, progress: "Progress") -> float:
@@ -51,6 +64,8 @@ def command(
                 sampling=sampling,
                 levels=levels,
                 best_of=best_of,
+                acoustic=acoustic,
+                passes=passes,
                 progress=progress,
             )
             audio.write(path)

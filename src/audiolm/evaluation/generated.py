@@ -17,14 +17,18 @@ import numpy as np
 from audiolm.audio.files import ClippingWarning, read
 from audiolm.audio.waveform import Audio
 from audiolm.errors import AudioError
+from audiolm.evaluation.options import MakingConfig
 from audiolm.evaluation.requirements import Skipped
 from audiolm.shapes import SAMPLE_RATE
+from audiolm.stages import MAKERS
 
 if TYPE_CHECKING:
     from audiolm.model import AudioLM
 
 TOGETHER = 16
 """Prompts that are continued as one batch. What is made depends on it, so it is no setting."""
+
+OWN_WAY = MakingConfig()
 
 Baseline = Literal["acoustic-only"]
 
@@ -35,12 +39,20 @@ class Generated:
     Args:
         model: makes it.
         folder: keeps it; made where it is missing.
+        making: how; in the model's own way when left out.
         best_of: draws of each piece, of which the best is kept.
     """
 
-    def __init__(self, model: "AudioLM", folder: Path, best_of: int = 1) -> None:
+    def __init__(
+        self,
+        model: "AudioLM",
+        folder: Path,
+        making: MakingConfig = OWN_WAY,
+        best_of: int = 1,
+    ) -> None:
         self._model = model
         self._folder = folder
+        self._making = making
         self._best_of = best_of
 
     def acoustic_generation(self, audio: Audio, seed: int) -> Audio:
@@ -48,7 +60,9 @@ class Generated:
 
         def make() -> list[Audio]:
             return [
-                self._model.acoustic_generation(audio, seed=seed, best_of=self._best_of),
+                self._model.acoustic_generation(
+                    audio, seed=seed, best_of=self._best_of, **self._how
+                )
             ]
 
         return self._kept(make, [audio], mode="acoustic generation", seed=seed)[0]
@@ -85,6 +99,7 @@ class Generated:
                     seed=seed,
                     best_of=self._best_of,
                     baseline=baseline,
+                    **({} if baseline else self._how),
                 )
 
             settings = {"seconds": seconds, "seed": seed, "baseline": baseline}
@@ -102,6 +117,10 @@ class Generated:
 
         return self._kept(make, [prompt], mode="stream", seconds=seconds, seed=seed)[0]
 
+    @property
+    def _how(self) -> dict[str, Any]:
+        return {"acoustic": self._making.acoustic, "passes": self._making.passes}
+
     def _kept(
         self, make: Callable[[], list[Audio]], sources: Sequence[Audio], **settings: Any
     ) -> list[Audio]:
@@ -113,6 +132,9 @@ class Generated:
         key.update(f"{self._model.levels} levels".encode())
         if self._best_of > 1:
             key.update(f"best of {self._best_of}".encode())
+        acoustic = self._making.acoustic or self._model.info.acoustic
+        if acoustic == "parallel" and not settings.get("baseline"):
+            key.update(f"parallel {self._making.passes}".encode())
         for source in sources:
             key.update(f"{source.sample_rate} {len(source.samples)} ".encode())
             key.update(source.samples.tobytes())
@@ -142,6 +164,11 @@ def levels_made(model: "AudioLM") -> int:
     """Levels of the codec in what the model generates, for originals to be compressed alike."""
     made = [s.layout.levels for s in model.stages.values() if s.layout.roles.codes]
     return min(max(made), model.levels) if made else model.levels
+
+
+def coarse_maker(model: "AudioLM", making: MakingConfig) -> str:
+    """The kind of stage that makes coarse codes of semantic ids."""
+    return MAKERS[making.acoustic or model.info.acoustic or "autoregressive"]
 
 
 def needed(model: "AudioLM", *stages: str) -> None:

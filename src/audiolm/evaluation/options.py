@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import Field
 
 from audiolm.configuration import Configuration
+from audiolm.stages import Acoustic
 
 
 class AbxConfig(Configuration):
@@ -62,7 +63,16 @@ class VoicingConfig(Configuration):
     """Seconds of a recording that are measured at most."""
 
 
-class ContentConfig(Configuration):
+class MakingConfig(Configuration):
+    """What an experiment may choose about how the model makes sound."""
+
+    acoustic: Acoustic | None = None
+    """How coarse codes are made, `parallel` or `autoregressive`; the model's own way when null."""
+    passes: tuple[int, ...] | None = None
+    """Passes of the parallel stage for each level; its own when null."""
+
+
+class ContentConfig(MakingConfig):
     """Word and character errors (Table II)."""
 
     recogniser: str = "pocketsphinx"
@@ -75,7 +85,7 @@ class ContentConfig(Configuration):
     """Seconds; longer utterances are left out."""
 
 
-class SpeakerConfig(Configuration):
+class SpeakerConfig(MakingConfig):
     """Speaker classification (Table III)."""
 
     validation_share: float = Field(default=0.1, gt=0, lt=1)
@@ -107,7 +117,7 @@ class ProbesConfig(Configuration):
     also see what the other held-out speakers say."""
 
 
-class ContinuationConfig(Configuration):
+class ContinuationConfig(MakingConfig):
     """Continuations of prompts (IV-F, IV-B)."""
 
     samples: int = Field(default=3, gt=0)
@@ -135,7 +145,7 @@ class StreamConfig(Configuration):
     """Seconds that are measured together."""
 
 
-class DetectionConfig(Configuration):
+class DetectionConfig(MakingConfig):
     """Detection of synthetic speech (IV-H)."""
 
     prompt_seconds: float = Field(default=3.0, ge=0.5)
@@ -146,7 +156,7 @@ class DetectionConfig(Configuration):
     """From this probability on, sound counts as synthetic."""
 
 
-class ListeningConfig(Configuration):
+class ListeningConfig(MakingConfig):
     """Listening tests (IV-G, IV-I)."""
 
     clips: int = Field(default=100, ge=2)

@@ -20,7 +20,7 @@ from audiolm.configuration import Configuration, parse
 from audiolm.errors import AudioLMError, ModelFolderError
 from audiolm.parts import part_kind
 from audiolm.shapes import SAMPLE_RATE
-from audiolm.stages import Sampling, stage_kind
+from audiolm.stages import Acoustic, Sampling, stage_kind
 
 FORMAT_VERSION = 1
 """The newest layout of model.json that this version of the package reads, and the one it writes."""
@@ -57,6 +57,9 @@ class ModelInfo(Configuration):
 
     seconds: float = Field(default=SECONDS, gt=0, le=MAXIMUM_SECONDS)
     """How much a continuation adds unless a call says otherwise."""
+
+    acoustic: Acoustic | None = None
+    """How coarse codes are made unless a call says otherwise; autoregressively when null."""
 
     @model_validator(mode="after")
     def _known_stages(self) -> Self:

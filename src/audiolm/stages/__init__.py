@@ -2,14 +2,17 @@
 
 from audiolm.stages.autoregressive import AutoregressiveConfig, AutoregressiveStage
 from audiolm.stages.contract import LogLikelihood, Stage, StageConfig, StageLoss
-from audiolm.stages.kinds import KINDS, StageKind, build_stage, stage_kind
+from audiolm.stages.kinds import KINDS, MAKERS, Acoustic, StageKind, build_stage, stage_kind
 from audiolm.stages.layout import Flat, Layout, Streams, remove_repeats, stretch
 from audiolm.stages.layout_config import LayoutConfig, LayoutKind
+from audiolm.stages.parallel import ParallelConfig, ParallelStage, checked_passes
 from audiolm.stages.sampling import Sampling, stage_generator
 from audiolm.stages.transformer import TransformerConfig
 
 __all__ = [
     "KINDS",
+    "MAKERS",
+    "Acoustic",
     "AutoregressiveConfig",
     "AutoregressiveStage",
     "Flat",
@@ -17,6 +20,8 @@ __all__ = [
     "LayoutConfig",
     "LayoutKind",
     "LogLikelihood",
+    "ParallelConfig",
+    "ParallelStage",
     "Sampling",
     "Stage",
     "StageConfig",
@@ -25,6 +30,7 @@ __all__ = [
     "Streams",
     "TransformerConfig",
     "build_stage",
+    "checked_passes",
     "remove_repeats",
     "stage_generator",
     "stage_kind",

@@ -5,13 +5,11 @@ ones.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from audiolm.device import torch_defaults
 from audiolm.errors import AudioLMError
 from audiolm.shapes import FRAMES_PER_STEP, SAMPLE_RATE, SEMANTIC_HOP
 from audiolm.stages.cache import quick_weights
@@ -49,13 +47,14 @@ class AutoregressiveStage(Stage):
             streams = drop_conditioning(streams, self.config.conditioning_dropout)
         flat = self.layout.flatten(streams)
         nats, correct, tokens = [], [], []
-        kinds = {}
+        kinds, counts = {}, {}
         for kind, _, logits, targets in self._predictions(flat):
             losses = F.cross_entropy(logits, targets, reduction="none")
             nats.append(losses.sum())
             correct.append((logits.argmax(-1) == targets).sum())
             tokens.append(len(targets))
-            kinds["semantic" if kind == SEMANTIC else f"level {kind}"] = losses.detach().mean()
+            name = "semantic" if kind == SEMANTIC else f"level {kind}"
+            kinds[name], counts[name] = losses.detach().mean(), len(targets)
         if not tokens:
             raise AudioLMError(f"{self._name}: the streams hold no token to predict")
         return StageLoss(
@@ -63,6 +62,7 @@ class AutoregressiveStage(Stage):
             tokens=torch.tensor(sum(tokens), device=flat.ids.device),
             correct=torch.stack(correct).sum(),
             kinds=kinds,
+            counts=counts,
         )
 
     def log_likelihood(self, streams: Streams) -> LogLikelihood:
@@ -135,23 +135,6 @@ class AutoregressiveStage(Stage):
             )
         return self._one_by_one(pieces)
 
-    def _one_by_one(self, pieces: Iterator[Streams]) -> Iterator[Streams]:
-        """The pieces, each made in evaluation mode; between them all state is the caller's."""
-        while True:
-            with self._evaluating():
-                piece = next(pieces, None)
-            if piece is None:
-                return
-            yield piece
-
-    @property
-    def _device(self) -> torch.device:
-        return self.transformer.embedding.weight.device
-
-    @property
-    def _name(self) -> str:
-        return f"{self.config.layout.kind} stage"
-
     @property
     def _context_ids(self) -> int:
         """Semantic tokens in a window of `context_seconds`."""
@@ -210,16 +193,3 @@ class AutoregressiveStage(Stage):
                 f"got {semantic.shape[1]}; give more or ask for less"
             )
         return semantic, codes
-
-    @contextmanager
-    def _evaluating(self) -> Iterator[None]:
-        """No dropout and no gradients for a while, in float32 whatever the caller has set."""
-        was_training = self.training
-        if was_training:
-            self.eval()
-        try:
-            with torch.no_grad(), torch_defaults(self._device):
-                yield
-        finally:
-            if was_training:
-                self.train()

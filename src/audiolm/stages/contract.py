@@ -7,6 +7,7 @@ by token (`AutoregressiveStage`); others fill `MASK` tokens anywhere in it, many
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Self
 
@@ -16,6 +17,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from audiolm.configuration import Configuration
+from audiolm.device import torch_defaults
 from audiolm.errors import ConfigurationError
 from audiolm.part import Part
 from audiolm.shapes import FRAMES_PER_STEP, SAMPLE_RATE, SEMANTIC_HOP, FlatMask
@@ -69,6 +71,8 @@ class StageLoss:
     """How many of them had the highest logit of their kind."""
     kinds: dict[str, Float[Tensor, ""]]
     """The same mean for each kind that occurs: "semantic", "level 1", ...; without gradient."""
+    counts: dict[str, int]
+    """How many tokens of each of these kinds were predicted."""
 
 
 @dataclass(frozen=True)
@@ -176,3 +180,40 @@ class Stage(Part, ABC):
             codes=torch.cat(codes, dim=2) if codes else None,
             ended=pieces[-1].ended,
         )
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.parameters()).device
+
+    @property
+    def _name(self) -> str:
+        """The stage, as errors call it."""
+        return f"{self.config.layout.kind} stage"
+
+    @property
+    def _context_frames(self) -> int:
+        """Codec frames in a window of `context_seconds`, whole semantic steps."""
+        steps = round(self.config.context_seconds * SAMPLE_RATE / SEMANTIC_HOP)
+        return FRAMES_PER_STEP * max(1, steps)
+
+    def _one_by_one(self, pieces: Iterator[Streams]) -> Iterator[Streams]:
+        """The pieces, each made in evaluation mode; between them all state is the caller's."""
+        while True:
+            with self._evaluating():
+                piece = next(pieces, None)
+            if piece is None:
+                return
+            yield piece
+
+    @contextmanager
+    def _evaluating(self) -> Iterator[None]:
+        """No dropout and no gradients for a while, in float32 whatever the caller has set."""
+        was_training = self.training
+        if was_training:
+            self.eval()
+        try:
+            with torch.no_grad(), torch_defaults(self._device):
+                yield
+        finally:
+            if was_training:
+                self.train()

@@ -6,12 +6,15 @@ fits, and a row here. Model folders, training and the modes know of it by that.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Annotated, Any, Literal, Protocol
+
+from pydantic import Discriminator, Tag
 
 from audiolm.errors import ConfigurationError
 from audiolm.stages.autoregressive import AutoregressiveConfig, AutoregressiveStage
 from audiolm.stages.contract import Stage, StageConfig
 from audiolm.stages.layout_config import ROLES, LayoutKind, Roles
+from audiolm.stages.parallel import ParallelConfig, ParallelStage
 
 
 class StageBuilder(Protocol):
@@ -54,9 +57,33 @@ KINDS: Mapping[str, StageKind] = {
         StageKind("coarse", "coarse", AutoregressiveConfig, AutoregressiveStage, 0.8),
         StageKind("fine", "fine", AutoregressiveConfig, AutoregressiveStage, 0.6),
         StageKind("acoustic_only", "acoustic_only", AutoregressiveConfig, AutoregressiveStage, 0.8),
+        StageKind("parallel", "parallel", ParallelConfig, ParallelStage, 0.8),
     )
 }
-"""By name; the temperatures are the paper's (section IV-B)."""
+"""By name; the temperatures are the paper's (section IV-B), parallel's that of coarse."""
+
+
+Acoustic = Literal["parallel", "autoregressive"]
+"""How the coarse codes of semantic ids are made."""
+
+MAKERS: Mapping[Acoustic, str] = {"autoregressive": "coarse", "parallel": "parallel"}
+"""The kind of stage that makes them so."""
+
+
+def _config_of(settings: Any) -> str:
+    """Which class of configuration some settings are for: the kind of their layout tells."""
+    layout = settings.get("layout") if isinstance(settings, Mapping) else settings.layout
+    kind = layout.get("kind") if isinstance(layout, Mapping) else getattr(layout, "kind", None)
+    known: dict[Any, str] = {one.layout: one.config.__name__ for one in KINDS.values()}
+    return known.get(kind, AutoregressiveConfig.__name__)
+
+
+AnyStageConfig = Annotated[
+    Annotated[AutoregressiveConfig, Tag(AutoregressiveConfig.__name__)]
+    | Annotated[ParallelConfig, Tag(ParallelConfig.__name__)],
+    Discriminator(_config_of),
+]
+"""The configuration of any kind of stage, told apart by the kind of its layout."""
 
 
 def stage_kind(name: str) -> StageKind:

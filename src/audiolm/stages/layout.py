@@ -7,6 +7,7 @@ A stage is a next-token Transformer; its layout says next token of what (paper, 
     fine           start  the coarse codes of all frames  the fine codes    every fine code
     acoustic_only  start  y1,1 ... y1,Q'  y2,1 ... yF,Q'                    every y
                                                                             (is predicted)
+    parallel       as coarse: the order in which likelihoods are told; its network reads frames
 
 where z are semantic ids and yt,q is the code of frame t at level q; codes are flattened row by row,
 one frame after the other. START stands for the beginning of the window, not of the recording. What
@@ -139,7 +140,7 @@ class Layout:
         Raises:
             AudioLMError: a stream is missing, has too few levels, or ids out of range.
         """
-        semantic, codes = self._checked(streams)
+        semantic, codes = self.checked(streams)
         split = self.config.coarse_levels
         segments = []
         if semantic is not None and (self.has_prefix or self.roles.semantic == "predicted"):
@@ -191,8 +192,12 @@ class Layout:
         ids = semantic[:, now : now + shown]
         return F.pad(ids, (0, shown - ids.shape[1]), value=PAD)
 
-    def _checked(self, streams: Streams) -> tuple[Tensor | None, Tensor | None]:
-        """The semantic ids and the codes that this layout reads, in range."""
+    def checked(self, streams: Streams) -> tuple[Tensor | None, Tensor | None]:
+        """The semantic ids (B, S) and the codes (B, q, F) that this layout reads, in range.
+
+        Raises:
+            AudioLMError: as `flatten`.
+        """
         kind, semantic, codes = self.config.kind, None, None
         if self.roles.semantic:
             if streams.semantic is None:

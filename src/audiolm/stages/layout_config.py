@@ -1,4 +1,4 @@
-"""What a stage's sequence holds: the four kinds of sequence, and the settings of one.
+"""What a stage's sequence holds: the five kinds of sequence, and the settings of one.
 
 How a sequence is laid out, and read back, is in `audiolm.stages.layout`.
 """
@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from audiolm.configuration import Configuration
 from audiolm.errors import ConfigurationError
 
-LayoutKind = Literal["semantic", "coarse", "fine", "acoustic_only"]
+LayoutKind = Literal["semantic", "coarse", "fine", "acoustic_only", "parallel"]
 Role = Literal["predicted", "conditioning"]
 
 
@@ -42,21 +42,22 @@ ROLES: Mapping[LayoutKind, Roles] = {
     "coarse": Roles(semantic="conditioning", coarse="predicted"),
     "fine": Roles(coarse="conditioning", fine="predicted"),
     "acoustic_only": Roles(coarse="predicted"),
+    "parallel": Roles(semantic="conditioning", coarse="predicted"),
 }
-"""The four sequences: what any code tells them apart by."""
+"""The five sequences: what any code tells them apart by."""
 
 
 class LayoutConfig(Configuration):
     """Which tokens a stage reads and predicts, and in which order."""
 
     kind: LayoutKind
-    """Which of the four sequences."""
+    """Which of the five sequences."""
     clusters: int = Field(default=1024, ge=2)
     """K, number of semantic ids."""
     codebook_size: int = Field(default=1024, ge=1)
     """N, ids per level of the codec."""
     coarse_levels: int = Field(default=4, ge=1)
-    """Q', levels that the coarse (or acoustic_only) stage predicts."""
+    """Q', levels that the coarse (acoustic_only, parallel) stage predicts."""
     levels: int = Field(default=12, ge=1)
     """Q, levels of the codec."""
     remove_repeats: bool = True

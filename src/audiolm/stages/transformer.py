@@ -9,6 +9,7 @@ Layer norm without bias stands where T5 has a root-mean-square norm: as good, an
 (8000 vectors of width 320, forward and backward on two CPU cores: 3 ms against 26 ms).
 """
 
+from collections.abc import Sequence
 from typing import Self
 
 import torch
@@ -61,7 +62,7 @@ class TransformerConfig(Configuration):
 
 
 class Attention(nn.Module):
-    """Causal multi-head self-attention, one matrix for queries, keys and values."""
+    """Multi-head self-attention, one matrix for queries, keys and values."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -69,14 +70,23 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(width, 3 * width, bias=False)
         self.out = nn.Linear(width, width, bias=False)
 
-    def forward(self, x: Tensor, bias: Tensor, cache: LayerCache | None = None) -> Tensor:
-        """x (B, L, D), bias (H, L, L) to (B, L, D); writes keys and values to `cache`."""
+    def forward(
+        self,
+        x: Tensor,
+        bias: Tensor,
+        cache: LayerCache | None = None,
+        lengths: Sequence[int] | None = None,
+    ) -> Tensor:
+        """x (B, L, D), bias (H, L, L) to (B, L, D); writes keys and values to `cache`.
+
+        Causal, or to both sides within the `lengths` of the rows.
+        """
         split = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         query, key, value = split.contiguous().unbind(0)  # (B, H, L, D / H) each
         if cache is not None:
             cache[0].copy_(key)
             cache[1].copy_(value)
-        attended = attend(query, key, value, bias)
+        attended = attend(query, key, value, bias, lengths)
         mixed: Tensor = self.out(attended.transpose(1, 2).flatten(2))
         return mixed
 
@@ -106,11 +116,25 @@ class Block(nn.Module):
         self.feed_forward = FeedForward(config.width, config.feed_forward)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, x: Tensor, bias: Tensor, cache: LayerCache | None = None) -> Tensor:
-        """x (B, L, D), bias (H, L, L) to (B, L, D)."""
-        x = x + self.dropout(self.attention(self.attention_norm(x), bias, cache))
+    def forward(
+        self,
+        x: Tensor,
+        bias: Tensor,
+        cache: LayerCache | None = None,
+        lengths: Sequence[int] | None = None,
+    ) -> Tensor:
+        """x (B, L, D), bias (H, L, L) to (B, L, D); as `Attention`."""
+        x = x + self.dropout(self.attention(self.attention_norm(x), bias, cache, lengths))
         y: Tensor = x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))
         return y
+
+
+def initialise(network: nn.Module, layers: int) -> None:
+    """Small normal weights; what is added to the residual stream starts smaller with depth."""
+    for name, weight in network.named_parameters():
+        if weight.ndim > 1 and not name.startswith("bias"):
+            added = name.endswith(("attention.out.weight", "feed_forward.down.weight"))
+            nn.init.normal_(weight, std=0.02 * (2 * layers if added else 1) ** -0.5)
 
 
 class Transformer(nn.Module):
@@ -128,15 +152,7 @@ class Transformer(nn.Module):
         self.norm = nn.LayerNorm(config.width, bias=False)
         heads = torch.empty(len(layout.kinds), layout.classes, config.width)
         self.heads = nn.Parameter(heads)  # one output matrix per predicted kind
-        self._initialise()
-
-    def _initialise(self) -> None:
-        """Small normal weights; what is added to the residual stream starts smaller with depth."""
-        for name, weight in self.named_parameters():
-            if weight.ndim > 1 and not name.startswith("bias"):
-                added = name.endswith(("attention.out.weight", "feed_forward.down.weight"))
-                depth = 2 * self.config.layers if added else 1
-                nn.init.normal_(weight, std=0.02 * depth**-0.5)
+        initialise(self, config.layers)
 
     def embed(self, ids: Int[Tensor, "*L"], aligned: Int[Tensor, "*L C"]) -> Float[Tensor, "*L D"]:
         """The embedding of each id, plus those of the ids aligned with it.

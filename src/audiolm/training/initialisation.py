@@ -21,7 +21,7 @@ from audiolm.model_io.folder import load_part
 from audiolm.semantic import SemanticTokenizer
 from audiolm.semantic.tokenizer import W2vBertTokenizer
 from audiolm.semantic.w2v_bert import W2vBert
-from audiolm.stages import AutoregressiveStage
+from audiolm.stages import AutoregressiveStage, ParallelStage, Stage
 from audiolm.stages.layout import FIRST_SEMANTIC
 from audiolm.training.recordings import Recordings
 from audiolm.training.step_folder import flat_settings
@@ -57,9 +57,12 @@ def start_from(folder: Path, part: str, network: nn.Module, old_ids: OldIds | No
         assert isinstance(given, W2vBertTokenizer)
         start_conformer(network, given, f"--from {folder}: {part}")
         return
-    assert isinstance(network, Codec | AutoregressiveStage)
+    assert isinstance(network, Codec | Stage)
     weights = given.state_dict()
-    if old_ids is not None:
+    if old_ids is not None and isinstance(given, ParallelStage):
+        known = weights["transformer.semantic.weight"]  # (K_old, D)
+        weights["transformer.semantic.weight"] = old_ids @ known
+    elif old_ids is not None:
         assert isinstance(given, AutoregressiveStage)
         assert isinstance(network, AutoregressiveStage)
         weights = transfer_vocabulary(given, network, old_ids)
@@ -72,6 +75,48 @@ def start_from(folder: Path, part: str, network: nn.Module, old_ids: OldIds | No
         network.load_state_dict(weights)
     except RuntimeError:
         raise _built_otherwise(f"--from {folder}: {part}", given.config, network.config) from None
+
+
+def start_from_coarse(folder: Path, network: ParallelStage) -> bool:
+    """Give a parallel stage what the coarse stage of a model has learnt of the same ids.
+
+    Both read sums of embeddings and have a head for each level, so the embeddings, the heads and
+    the blocks between them mean the same. Masks and positions are learnt anew: the coarse stage
+    knows no mask, and its positions are tokens, not frames.
+
+    Args:
+        folder: a model folder with a coarse stage.
+        network: changed in place.
+
+    Returns:
+        Whether the two fit: trained on the same ids, and of the same sizes. Nothing is changed
+        where they do not.
+    """
+    given = load_part(folder, "stage_coarse")
+    assert isinstance(given, AutoregressiveStage)
+    theirs, ours = given.transformer, network.transformer
+    old, new = given.config, network.config
+    same_ids = (old.codec_fingerprint, old.semantic_fingerprint) == (
+        new.codec_fingerprint,
+        new.semantic_fingerprint,
+    )
+    sizes = [config.transformer.model_copy(update={"dropout": 0.0}) for config in (old, new)]
+    same_levels = old.layout.coarse_levels == new.layout.coarse_levels
+    if not (same_ids and same_levels and sizes[0] == sizes[1]) or theirs.aligned is None:
+        return False
+    levels, codes, width = ours.heads.shape
+    with torch.no_grad():
+        first = given.layout.first_id(1)
+        known = theirs.embedding.weight[first:].view(levels, codes, width)
+        ours.embedding.weight.view(levels, codes + 1, width)[:, :codes] = known
+        # Row 0 stands for no id; then the ids now, before those further ahead.
+        clusters = new.layout.clusters
+        ours.semantic.weight[:clusters] = theirs.aligned.weight[1 : 1 + clusters]
+        ours.semantic.weight[clusters] = theirs.aligned.weight[0]  # no id
+        ours.heads.copy_(theirs.heads)
+        ours.norm.load_state_dict(theirs.norm.state_dict())
+        ours.blocks.load_state_dict(theirs.blocks.state_dict())
+    return True
 
 
 def start_conformer(network: W2vBert, tokenizer: W2vBertTokenizer, where: str) -> None:

@@ -13,8 +13,7 @@ from audiolm.configuration import Configuration, nearest, override, parse, read_
 from audiolm.errors import ConfigurationError
 from audiolm.part import Dtype
 from audiolm.semantic.w2v_bert import W2vBertConfig
-from audiolm.stages import AutoregressiveConfig
-from audiolm.stages.kinds import stage_kind
+from audiolm.stages.kinds import AnyStageConfig, stage_kind
 from audiolm.training.clustering import ClusteringConfig
 from audiolm.training.derivation import derived, last_clustering
 from audiolm.training.opening import DataConfig
@@ -75,8 +74,8 @@ class Preset(Configuration):
     second_round: W2vBertConfig | None = None
     """The network of a second round, whose targets are the clusters of the first (as in HuBERT);
     its Conformer starts from the first round's."""
-    stages: dict[str, AutoregressiveConfig]
-    """The stages' layouts and Transformers, by name."""
+    stages: dict[str, AnyStageConfig]
+    """The stages' layouts and networks, by name."""
     training: StepsConfig = StepsConfig()
     """How each step is done."""
     recipe: list[StepName]

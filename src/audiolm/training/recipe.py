@@ -1,7 +1,7 @@
 """From a folder of recordings to a model: the steps in order, each resumable, each done once.
 
     codec ──────────────────┐
-                            ├─► tokens ─► semantic, coarse, fine, acoustic_only
+                            ├─► tokens ─► semantic, coarse, fine, acoustic_only, parallel
     w2v_bert ─► clustering ─┘
 
 A preset may have a second round between clustering and tokens: w2v-BERT goes on to name the first
@@ -44,7 +44,7 @@ STEPS: tuple[Step, ...] = (
     SecondRoundStep(),
     SecondClusteringStep(),
     TokensStep(),
-    *(StageStep(kind) for kind in KINDS),  # semantic, coarse, fine, acoustic_only
+    *(StageStep(kind) for kind in KINDS),  # semantic, coarse, fine, ...
 )
 """Every step there is, in the order in which they are taken; a preset's recipe names some."""
 

@@ -8,7 +8,7 @@ from itertools import groupby
 import pytest
 import torch
 
-from audiolm.stages import AutoregressiveConfig, LayoutConfig, TransformerConfig
+from audiolm.stages import LayoutConfig, TransformerConfig, stage_kind
 from audiolm.training.tasks import stage as stage_task
 from audiolm.training.tasks.stage import StageTask, StageTraining
 from training.resuming import CPU, assert_resumed_equals_uninterrupted, optimization, run
@@ -17,18 +17,21 @@ from training.toy import LEVELS, K, N
 TRAIN = [60, 30, 45, 9, 80]
 VALIDATION = [25, 52, 7]
 KINDS = ["semantic", "coarse", "fine", "acoustic_only"]
+"""Those that predict the next token."""
 
 
 def task(store, validation, kind: str = "coarse", dropout: float = 0.2, **changes) -> StageTask:
     layout = {"clusters": K, "codebook_size": N, "coarse_levels": 2, "levels": LEVELS}
-    config = AutoregressiveConfig(
-        layout=LayoutConfig(
-            kind=kind, **layout, remove_repeats=changes.pop("remove_repeats", True)
-        ),
+    layout["remove_repeats"] = changes.pop("remove_repeats", kind != "parallel")
+    if kind == "parallel":
+        layout["conditioning"] = "aligned"
+    config = stage_kind(kind).config(
+        layout=LayoutConfig(kind=kind, **layout),
         transformer=TransformerConfig(
             layers=1, heads=2, width=16, feed_forward=32, dropout=dropout
         ),
         context_seconds=2,
+        **({"passes": (2, 1)} if kind == "parallel" else {}),
     )
     settings = {"optimization": optimization(6), "crop_seconds": 0.8}
     training = StageTraining(**(settings | changes))
@@ -40,7 +43,7 @@ def stores(token_store):
     return token_store(TRAIN), token_store(VALIDATION, seed=1, name="held", frames_less=1)
 
 
-@pytest.mark.parametrize("kind", ["semantic", "coarse"])
+@pytest.mark.parametrize("kind", ["semantic", "coarse", "parallel"])
 def test_resumed_equals_uninterrupted(stores, tmp_path, kind) -> None:
     assert_resumed_equals_uninterrupted(lambda: task(*stores, kind), tmp_path, dies_at=3)
 
@@ -118,6 +121,7 @@ def flat_ids(store, kind: int, remove_repeats: bool) -> list[int]:
         ("coarse", [1, 2], True),
         ("fine", [3, 4], True),
         ("acoustic_only", [1, 2], True),
+        ("parallel", [1, 2], False),
     ],
 )
 def test_unigram_bits_are_those_of_a_plain_count(stores, kind, predicted, remove_repeats) -> None:
@@ -154,6 +158,18 @@ def test_validation_is_the_mean_log_likelihood_of_all_tokens(stores, kind) -> No
     assert sum(of_kinds) / len(of_kinds) == pytest.approx(validation.metrics["bits"], rel=1e-5)
 
 
+@torch.no_grad()
+def test_a_parallel_stage_is_judged_at_every_level(stores) -> None:
+    one = task(*stores, "parallel")
+    torch.manual_seed(0)
+    metrics = one.validate(one.networks["parallel"].eval()).metrics
+    assert {"loss", "accuracy", "bits level 1", "bits level 2"} <= metrics.keys()
+    mean = (metrics["bits level 1"] + metrics["bits level 2"]) / 2
+    assert metrics["bits"] == pytest.approx(mean) and 0 <= metrics["accuracy"] <= 1
+    torch.manual_seed(0)
+    assert one.validate(one.networks["parallel"].eval()).metrics == metrics
+
+
 def test_crops_of_validation_are_spread_where_there_are_too_many(stores, monkeypatch) -> None:
     one = task(*stores)
     every = [draw for draws in one._validation_draws() for draw in draws]
@@ -183,6 +199,6 @@ def test_better_than_frequencies_is_no_alarm(stores, tmp_path) -> None:
 
 def test_recordings_shorter_than_a_crop_are_enough(token_store, tmp_path) -> None:
     stores = token_store([5, 3, 8]), token_store([2, 1], name="held")
-    for kind in KINDS:
+    for kind in [*KINDS, "parallel"]:
         outcome = run(task(*stores, kind, crop_seconds=4), tmp_path / kind, seed=0)
         assert math.isfinite(outcome.metrics["loss"])

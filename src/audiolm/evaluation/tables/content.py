@@ -17,6 +17,7 @@ from torch import Tensor
 from audiolm.audio.files import read
 from audiolm.errors import CorpusError
 from audiolm.evaluation.corpora import Utterance
+from audiolm.evaluation.generated import coarse_maker
 from audiolm.evaluation.metrics.error_rates import errors, normalise_text
 from audiolm.evaluation.metrics.statistics import Metric, ratio_metric
 from audiolm.evaluation.report.plots import dots
@@ -73,8 +74,8 @@ def evaluate(request: ExperimentRequest) -> ExperimentResult:
     chosen = spread_over_speakers(chosen, request.limit, request.seed)
     extra("jiwer")
     recogniser = load_recogniser(options.recogniser, model.device)
-    generated = request.generated
-    samples = options.samples if "coarse" in model.stages else 0
+    generated = request.generated(options)
+    samples = options.samples if coarse_maker(model, options) in model.stages else 0
     heard: list[Recognised] = []
     for number, utterance in enumerate(chosen):
         audio = read(utterance.recording.path, SAMPLE_RATE)

@@ -23,7 +23,7 @@ from audiolm.audio.files import read
 from audiolm.audio.waveform import Audio
 from audiolm.errors import CorpusError
 from audiolm.evaluation.corpora import Utterance
-from audiolm.evaluation.generated import Baseline, levels_made, needed
+from audiolm.evaluation.generated import Baseline, coarse_maker, levels_made, needed
 from audiolm.evaluation.metrics.error_rates import normalise_text
 from audiolm.evaluation.metrics.silence import DEPTH, silent_steps
 from audiolm.evaluation.metrics.statistics import Metric, mean_metric, ratio_metric
@@ -106,7 +106,7 @@ def evaluate(request: ExperimentRequest) -> ExperimentResult:
         Skipped: no recording is long enough, or the model lacks the stages.
     """
     options, model = request.options.continuation, request.model
-    needed(model, "semantic", "coarse")
+    needed(model, "semantic", coarse_maker(model, options))
     conditions: dict[str, str] = {}
     everything = request.utterances()
     voices = _voices(request, conditions)
@@ -136,7 +136,7 @@ def evaluate(request: ExperimentRequest) -> ExperimentResult:
         _measure_shuffled(model, whole, rest, utterance, generator, measured["shuffled"])
         request.progress(0.2 + 0.1 * (number + 1) / len(chosen))
 
-    generated = request.generated
+    generated = request.generated(options)
     kinds: list[tuple[str, Baseline | None]] = [
         ("audiolm", None),
         ("acoustic_only", "acoustic-only"),

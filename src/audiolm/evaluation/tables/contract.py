@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from audiolm.evaluation.corpora import Utterance, utterances
-from audiolm.evaluation.generated import Generated
+from audiolm.evaluation.generated import OWN_WAY, Generated
 from audiolm.evaluation.halves import Speakers
-from audiolm.evaluation.options import EvaluationConfig
+from audiolm.evaluation.options import EvaluationConfig, MakingConfig
 from audiolm.evaluation.report.results import ExperimentResult
 
 if TYPE_CHECKING:
@@ -39,10 +39,9 @@ class ExperimentRequest:
     best_of: int = 1
     """Draws of everything that is generated, of which the best is kept (`audiolm.reranking`)."""
 
-    @property
-    def generated(self) -> Generated:
+    def generated(self, making: MakingConfig = OWN_WAY) -> Generated:
         """Makes sound with the model; the experiments of one report share what is made."""
-        return Generated(self.model, self.out.parent / "generated", self.best_of)
+        return Generated(self.model, self.out.parent / "generated", making, self.best_of)
 
     def utterances(self, *, validation: bool = True) -> list[Utterance]:
         """The recordings of the half of the speakers that is asked for, sorted by id.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from audiolm.audio.files import read
 from audiolm.audio.waveform import Audio
 from audiolm.evaluation.corpora import Utterance
-from audiolm.evaluation.generated import levels_made, needed
+from audiolm.evaluation.generated import coarse_maker, levels_made, needed
 from audiolm.evaluation.metrics import detection
 from audiolm.evaluation.report.results import ExperimentResult, Table
 from audiolm.evaluation.requirements import Skipped
@@ -56,7 +56,7 @@ def evaluate(request: ExperimentRequest) -> ExperimentResult:
     """
     options, model = request.options.detection, request.model
     detector = detector_of(model)
-    needed(model, "semantic", "coarse")
+    needed(model, "semantic", coarse_maker(model, options))
     unheard = strangers_to(detector, request.utterances())
     chosen = spread_over_speakers(
         between(
@@ -68,7 +68,7 @@ def evaluate(request: ExperimentRequest) -> ExperimentResult:
         request.seed,
     )
     prompts = prompts_of(chosen, options.prompt_seconds)
-    generated = request.generated
+    generated = request.generated(options)
     answers = generated.continuations(
         prompts,
         options.seconds,

@@ -20,7 +20,7 @@ from audiolm.atomic import replacing
 from audiolm.audio.files import read
 from audiolm.audio.waveform import Audio
 from audiolm.evaluation.corpora import Utterance
-from audiolm.evaluation.generated import Generated, levels_made, needed
+from audiolm.evaluation.generated import Generated, coarse_maker, levels_made, needed
 from audiolm.evaluation.metrics.listening import Answer, at_least
 from audiolm.evaluation.metrics.listening import evaluate as metrics_of_answers
 from audiolm.evaluation.metrics.statistics import Metric, binomial_test
@@ -81,8 +81,8 @@ def inputs(request: ExperimentRequest) -> dict[str, Any]:
 def build(request: ExperimentRequest, settings: dict[str, Any]) -> None:
     """Make the clips and pages of both tests; the key is written last."""
     options, model = request.options.listening, request.model
-    needed(model, "semantic", "coarse")
-    generated = request.generated
+    needed(model, "semantic", coarse_maker(model, options))
+    generated = request.generated(options)
     everything = request.utterances()
     names = random.Random(request.seed)
     (request.out / KEY).unlink(missing_ok=True)

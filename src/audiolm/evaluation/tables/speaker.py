@@ -9,6 +9,7 @@ cut from them, without the prompts, in which it should be again (Table III).
 from audiolm.audio.files import read
 from audiolm.audio.waveform import Audio
 from audiolm.evaluation.corpora import Utterance
+from audiolm.evaluation.generated import coarse_maker
 from audiolm.evaluation.metrics.statistics import Metric, mean_metric
 from audiolm.evaluation.report.plots import dots
 from audiolm.evaluation.report.results import ExperimentResult, Table
@@ -37,8 +38,8 @@ def evaluate(request: ExperimentRequest) -> ExperimentResult:
     options, model = request.options.speaker, request.model
     voices = learn_voices(request, lambda share: request.progress(0.5 * share))
     chosen = spread_over_speakers(voices.validation, request.limit, request.seed)
-    generated = request.generated
-    heard = VoiceAnswers(voices.classifier)
+    generated = request.generated(options)
+    heard, maker = VoiceAnswers(voices.classifier), coarse_maker(model, options)
     conditions = {
         "speakers": str(len(voices.classifier.classes)),
         "chance": f"{100 / len(voices.classifier.classes):.1f} %",
@@ -50,21 +51,21 @@ def evaluate(request: ExperimentRequest) -> ExperimentResult:
         audio = read(utterance.recording.path, SAMPLE_RATE)
         heard.hear("original", audio, utterance)
         heard.hear("codec", model.reconstruction(audio), utterance)
-        if "coarse" in model.stages:
+        if maker in model.stages:
             for sample in range(options.samples):
                 made = generated.acoustic_generation(audio, request.seed + sample)
                 heard.hear("acoustic_generation", made, utterance)
         request.progress(0.5 + 0.25 * (number + 1) / len(chosen))
 
     prompted = [u for u in chosen if u.recording.seconds >= options.prompt_seconds]
-    if {"semantic", "coarse"} <= model.stages.keys() and prompted:
+    if {"semantic", maker} <= model.stages.keys() and prompted:
         prompts = prompts_of(prompted, options.prompt_seconds)
         for sample in range(options.samples):
             answers = generated.continuations(prompts, options.seconds, request.seed + sample)
             for utterance, prompt, answer in zip(prompted, prompts, answers, strict=True):
                 heard.hear("continuation", answer.last(options.seconds), utterance, prompt)
             request.progress(0.75 + 0.25 * (sample + 1) / options.samples)
-    lacking = {"semantic", "coarse"} - model.stages.keys()
+    lacking = {"semantic", maker} - model.stages.keys()
     if not prompted:
         conditions["not measured"] = (
             f"continuations: no recording lasts the {options.prompt_seconds:g} s of a prompt"

@@ -39,7 +39,7 @@ def evaluate(request: ExperimentRequest) -> ExperimentResult:
     count = options.prompts if request.limit is None else min(options.prompts, request.limit)
     chosen = spread_over_speakers(longest, count, request.seed)
     prompts = prompts_of(chosen, options.prompt_seconds)
-    generated = request.generated
+    generated = request.generated()
     seconds = options.minutes * options.minute
     streams: Heard = []
     originals: Heard = []

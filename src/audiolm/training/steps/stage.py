@@ -11,9 +11,9 @@ from audiolm.errors import ConfigurationError, TrainingError
 from audiolm.model_io.folder import load_part
 from audiolm.model_io.manifest import read_manifest
 from audiolm.semantic import SemanticTokenizer
-from audiolm.stages import Stage, StageConfig
+from audiolm.stages import ParallelStage, Stage, StageConfig
 from audiolm.stages.kinds import stage_kind
-from audiolm.training.initialisation import OldIds, old_ids_of_new
+from audiolm.training.initialisation import OldIds, old_ids_of_new, start_from_coarse
 from audiolm.training.step_folder import StepFolder
 from audiolm.training.steps.step import Context, TrainingStep
 from audiolm.training.tasks.stage import StageTask, StageTraining
@@ -97,6 +97,16 @@ class StageStep(TrainingStep):
         )
         self.start(context, task.networks[self.name])
         return self.train(context, task)
+
+    def start(self, context: Context, network: nn.Module) -> None:
+        """As every step; a parallel stage that is the first starts from the coarse one."""
+        super().start(context, network)
+        coarse = context.parts.to_start_from("stage_coarse")
+        own = context.parts.to_start_from("stage_parallel")
+        if coarse is None or own is not None or not self.begins(context):
+            return
+        if isinstance(network, ParallelStage) and start_from_coarse(coarse, network):
+            context.reporter.say(f"{self.name}: starts from the stage_coarse of {coarse}")
 
     def _config(
         self, preset: "Preset", tokens: TokenStore, prints: Mapping[str, str]

@@ -1,4 +1,4 @@
-"""Training a stage: next-token prediction on crops of tokens (paper, sections III-C and IV-B)."""
+"""Training a stage on crops of tokens: next or masked tokens (paper, sections III-C and IV-B)."""
 
 import math
 from collections import defaultdict
@@ -88,16 +88,21 @@ class StageTask:
         """Bits per token on crops for validation, beside what the frequencies of ids would give."""
         nats: dict[str, float] = defaultdict(float)
         tokens: dict[str, int] = defaultdict(int)
+        correct = 0
         for draws in self._validation_draws():
             result = averaged(self._streams(self.validation, draws))
+            correct += int(result.correct)
             for kind, value in result.kinds.items():
-                count = int(result.tokens) // len(result.kinds)  # every frame has all its levels
-                nats[kind] += float(value) * count
-                tokens[kind] += count
-        loss = sum(nats.values()) / max(1, sum(tokens.values()))
+                nats[kind] += float(value) * result.counts[kind]
+                tokens[kind] += result.counts[kind]
+        # Every kind counts the same, as in the frequencies' entropy: of masked codes, more may have
+        # been asked of one level than of another.
+        of_kinds = {kind: nats[kind] / max(1, tokens[kind]) for kind in sorted(nats)}
+        loss = sum(of_kinds.values()) / max(1, len(of_kinds))
         unigram = self.unigram_bits()
         metrics = {"loss": loss, "bits": loss / math.log(2), "unigram bits": unigram}
-        metrics |= {f"bits {k}": nats[k] / max(1, tokens[k]) / math.log(2) for k in nats}
+        metrics["accuracy"] = correct / max(1, sum(tokens.values()))
+        metrics |= {f"bits {kind}": value / math.log(2) for kind, value in of_kinds.items()}
         warnings = []
         if metrics["bits"] >= unigram:
             warnings.append(

@@ -6,7 +6,7 @@ acoustic generation takes the semantic ids from a recording, unconditional gener
 reconstruction asks the codec alone.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, Self, overload
@@ -28,12 +28,13 @@ from audiolm.model_io.manifest import ModelInfo, model_fingerprint
 from audiolm.part import Dtype, Part
 from audiolm.parts import CODEC, SEMANTIC, stage_part
 from audiolm.pipeline import DEFAULT_SAMPLING, Pipeline, Progress
-from audiolm.prompt import check_seconds, prompt_samples, require_audio
+from audiolm.prompt import check_baseline, check_seconds, prompt_samples, require_audio
 from audiolm.reranking import best_draws, scores
 from audiolm.semantic.contract import SemanticTokenizer
 from audiolm.shapes import CODEC_HOP, SAMPLE_RATE, SEMANTIC_HOP, Codes, SemanticIds, Waveform
 from audiolm.stages import KINDS, Sampling, Stage, stage_generator
 from audiolm.stages.guidance import check_guidance
+from audiolm.streaming import stream
 from audiolm.tokens import Tokens, checked_codes
 
 
@@ -241,10 +242,9 @@ class AudioLM:
         Warns:
             PromptCutWarning: a prompt is longer than `prompt_seconds`.
         """
-        if baseline not in (None, "acoustic-only"):
-            raise ConfigurationError(f"baseline: {baseline!r} is not known; use acoustic-only")
+        check_baseline(baseline)
         seconds = check_seconds("seconds", self.info.seconds if seconds is None else seconds)
-        prompt_seconds = self.info.prompt_seconds if prompt_seconds == "default" else prompt_seconds
+        prompt_seconds = self._own(prompt_seconds)
         best_of = checked_best_of(best_of)
         cut = []  # each (T,)
         # A warning is said to come from the caller: level 2 is here, 3 the caller. A loop, because
@@ -262,6 +262,53 @@ class AudioLM:
                 answers |= zip(rows, _audios(answer[:, skip:]), strict=True)
         ordered = [answers[row] for row in range(len(cut))]
         return ordered[0] if isinstance(prompt, Audio) else ordered
+
+    def stream(
+        self,
+        prompt: Audio | None,
+        seconds: float | None = None,
+        *,
+        prompt_seconds: float | Literal["default"] | None = "default",
+        seed: int = 0,
+        sampling: Mapping[str, Sampling] | None = None,
+        levels: int | None = None,
+        baseline: Literal["acoustic-only"] | None = None,
+        continuation_only: bool = True,
+    ) -> Generator[Audio, None, None]:
+        """`continuation` as it is made: chunks of what follows the prompt, for as long as one asks.
+
+        The tokens are those of `continuation` with the same seed, the samples too, to within 1e-4
+        (the tolerance of a codec's streams). The first chunk is short, so that it comes soon, later
+        ones last half a second; a model whose fine stage is used gives a chunk of that stage at a
+        time. Memory and the work of a chunk do not grow with what was made. Nothing is computed
+        before a chunk is asked for; `close()` ends it at any time.
+
+        Args:
+            prompt: one recording; None goes on from nothing, as `unconditional`.
+            seconds: how much follows the prompt; without end when None.
+            prompt_seconds, seed, sampling, levels, baseline: as `continuation`.
+            continuation_only: leave the prompt out; else its rendering is the first chunk.
+
+        Raises and Warns: as `continuation`, at the call.
+        """
+        check_baseline(baseline)
+        seconds = None if seconds is None else check_seconds("seconds", seconds)
+        prompt_seconds = self._own(prompt_seconds)
+        samples = None if prompt is None else prompt_samples(prompt, prompt_seconds, stacklevel=3)
+        run = self.pipeline(seed, sampling, None, levels)
+        return stream(
+            self.codec,
+            self.semantic,
+            run,
+            samples,
+            seconds,
+            baseline=baseline,
+            continuation_only=continuation_only,
+        )
+
+    def _own(self, prompt_seconds: float | Literal["default"] | None) -> float | None:
+        """How much of a prompt is used: as asked, else as the model has it; all when None."""
+        return self.info.prompt_seconds if prompt_seconds == "default" else prompt_seconds
 
     def _continue(
         self, prompt: Waveform, seconds: float, baseline: str | None, best_of: int, run: Pipeline

@@ -5,7 +5,7 @@ that a stage drew. Each stage draws from a generator of its own, seeded by the s
 name: one seed gives one result, whether stages work one after the other or take turns.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -13,7 +13,7 @@ import torch
 from audiolm.errors import ModelFolderError
 from audiolm.shapes import CODEC_HOP, SAMPLE_RATE, Codes, SemanticIds
 from audiolm.stages import KINDS, Sampling, Stage, Streams, stretch
-from audiolm.stages.layout import MASK
+from audiolm.stages.layout import MASK, SemanticSource
 
 DEFAULT_SAMPLING: Mapping[str, Sampling] = {
     name: Sampling(temperature=kind.temperature) for name, kind in KINDS.items()
@@ -38,27 +38,58 @@ class Pipeline:
 
     def semantic(self, ids: SemanticIds, seconds: float, steps: int) -> SemanticIds:
         """Stage 1: ids (B, S of the prompt, perhaps 0) to ids (B, steps), `seconds` of them new."""
-        stage = self._stage("semantic")
-        known = ids.shape[1]
-        new = steps - known
-        if stage.config.layout.remove_repeats:
-            # This stage says each id once, however long it lasts. It draws as many as the training
-            # data has in so many seconds, which then last equally long.
-            new = min(new, max(1, round(seconds * stage.config.semantic_rate)))
-        made = self._generate("semantic", Streams(ids), new, of=new).semantic  # (B, new)
+        new = steps - ids.shape[1]
+        drawn = self.semantic_draws(seconds, new)
+        made = self._generate("semantic", Streams(ids), drawn, of=drawn).semantic  # (B, drawn)
         assert made is not None
-        return torch.cat([ids, stretch(made, steps - known)], dim=1)
+        return torch.cat([ids, stretch(made, new)], dim=1)
+
+    def semantic_draws(self, seconds: float, new: int) -> int:
+        """How many ids stage 1 draws for `new` steps, which are `seconds`.
+
+        A stage that says each id once, however long it lasts, draws as many as the training data
+        has in so many seconds; they then last equally long.
+        """
+        config = self._stage("semantic").config
+        if not config.layout.remove_repeats:
+            return new
+        return min(new, max(1, round(seconds * config.semantic_rate)))
 
     def coarse(self, ids: SemanticIds, known: Codes, frames: int) -> Codes:
         """Stage 2: ids (B, S) and the prompt's codes (B, Q, F of it) to codes (B, Q', frames)."""
         levels = self._stage("coarse").config.layout.coarse_levels
         return self._codes("coarse", Streams(ids, known[:, :levels]), frames - known.shape[2])
 
+    def coarse_stream(self, later: SemanticSource, known: Codes, frames: int) -> Iterator[Codes]:
+        """`coarse` as it is made, (B, Q', n) by n, of semantic ids that are made when needed."""
+        levels = self._stage("coarse").config.layout.coarse_levels
+        given = Streams(codes=known[:, :levels], later=later)
+        return self._codes_stream("coarse", given, frames - known.shape[2])
+
     def acoustic_only(self, known: Codes, frames: int) -> Codes:
         """The baseline in place of stages 1 and 2 (section III-B): to codes (B, Q', frames)."""
         levels = self._stage("acoustic_only").config.layout.coarse_levels
         prefix = Streams(codes=known[:, :levels])
         return self._codes("acoustic_only", prefix, frames - known.shape[2])
+
+    def acoustic_only_stream(self, known: Codes, frames: int) -> Iterator[Codes]:
+        """`acoustic_only` as it is made, (B, Q', n) by n."""
+        levels = self._stage("acoustic_only").config.layout.coarse_levels
+        given = Streams(codes=known[:, :levels])
+        return self._codes_stream("acoustic_only", given, frames - known.shape[2])
+
+    def _codes_stream(self, kind: str, given: Streams, frames: int) -> Iterator[Codes]:
+        for piece in self.decode_stream(kind, given, frames):
+            assert piece.codes is not None
+            yield piece.codes
+
+    @property
+    def makes_fine(self) -> bool:
+        """Whether there are levels left to the fine stage."""
+        if "fine" not in self.stages:
+            return False
+        coarse = self.stages["fine"].config.layout.coarse_levels
+        return self.levels is None or self.levels > coarse
 
     def _codes(self, kind: str, prefix: Streams, frames: int) -> Codes:
         levels = self._stage(kind).config.layout.coarse_levels
@@ -73,7 +104,7 @@ class Pipeline:
         of the coarse codes are asked for, these are all.
         """
         B, Q1, F = coarse.shape
-        if "fine" not in self.stages or (self.levels is not None and self.levels <= Q1):
+        if not self.makes_fine:
             return coarse[:, : self.levels]
         config = self.stages["fine"].config
         codes = coarse.new_full((B, config.layout.levels, F), MASK)  # (B, Q, F)
@@ -84,6 +115,12 @@ class Pipeline:
         made = self._generate("fine", Streams(codes=codes), 0, of=chunk * (codes.shape[1] - Q1))
         assert made.codes is not None
         return made.codes[:, : self.levels]
+
+    def decode_stream(self, kind: str, given: Streams, steps: int) -> Iterator[Streams]:
+        """A stage's `decode_stream`, which draws as the whole run does: for stages in turns."""
+        return self._stage(kind).decode_stream(
+            given, steps=steps, sampling=self.sampling[kind], generator=self.generators[kind]
+        )
 
     def _generate(self, kind: str, prefix: Streams, steps: int, of: int) -> Streams:
         """Let a stage go on by `steps`; that takes about `of` positions."""
@@ -104,6 +141,11 @@ class Pipeline:
         )
         advance(of)
         return made
+
+    def require(self, *kinds: str) -> None:
+        """ModelFolderError where the model lacks a stage of one of these kinds."""
+        for kind in kinds:
+            self._stage(kind)
 
     def _stage(self, kind: str) -> Stage:
         if kind not in self.stages:

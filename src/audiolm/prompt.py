@@ -80,6 +80,12 @@ def check_seconds(name: str, seconds: object) -> float:
     return checked_seconds(name, seconds, MAXIMUM_SECONDS)
 
 
+def check_baseline(baseline: object) -> None:
+    """ConfigurationError where `baseline` is none."""
+    if baseline not in (None, "acoustic-only"):
+        raise ConfigurationError(f"baseline: {baseline!r} is not known; use acoustic-only")
+
+
 def require_audio(audio: Audio, name: str) -> Audio:
     """What was given, or AudioError where it is no recording, or one of another full scale.
 

@@ -106,6 +106,34 @@ def test_between_two_pieces_everything_is_the_callers(kind):
     assert torch.equal(before, torch.random.get_rng_state())
 
 
+@pytest.mark.parametrize("context_seconds", [0.4, 10.0])
+@pytest.mark.parametrize(("kind", "conditioning"), [case for case in KINDS if case[0] == "coarse"])
+def test_semantic_ids_may_come_later_and_are_asked_for_late(kind, conditioning, context_seconds):
+    stage = tiny(kind, conditioning, context_seconds=context_seconds)
+    (given,), settings = arguments(kind)
+    at_once = stage.generate(given, **settings).codes
+    asked = [(0, 0)]
+
+    def later(start, stop):
+        assert start >= asked[-1][0]
+        asked.append((start, stop))
+        return given.semantic[:, start:stop]
+
+    (_,), settings = arguments(kind)
+    made = []
+    for piece in stage.decode_stream(Streams(codes=given.codes, later=later), **settings):
+        made.append(piece.codes)
+        frame = sum(codes.shape[2] for codes in made) - 1
+        start, stop = asked[-1]
+        if len(made) == 1:
+            assert asked == [(0, 0)]  # the prompt comes before anything is needed
+        elif conditioning == "aligned":
+            assert stop == frame // 2 + 2  # one is shown ahead of time
+        else:
+            assert stop == min(start + round(25 * context_seconds), 30)
+    assert torch.equal(torch.cat(made, dim=2), at_once)
+
+
 def test_what_does_not_fit_is_refused_at_the_call_not_at_the_first_piece():
     _, settings = arguments("coarse")
     with pytest.raises(AudioLMError, match="frames need"):

@@ -4,6 +4,7 @@ Every figure is the median of some repeats after one warm-up, on noise that stan
 time does not depend on what is said.
 """
 
+import math
 import statistics
 import sys
 import time
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 PROMPT_SECONDS = 3.0
 SECONDS = 7.0
+STREAMS = 10
+"""Streams begun for each repeat: how late the latest begin takes more of them than a median."""
 
 
 @click.command("benchmark")
@@ -111,7 +114,52 @@ def measure(lm: "AudioLM", settings: Settings, repeats: int) -> dict[str, Any]:
             "took": total,
             "x_real_time": SECONDS / total,
         },
+        "stream": measure_stream(lm, settings, STREAMS * repeats),
     }
+
+
+def measure_stream(lm: "AudioLM", settings: Settings, count: int) -> dict[str, Any]:
+    """How soon a stream begins, prompt and all, over `count` prompts, and how fast it is.
+
+    The time that processors were busy with it is told apart: on a machine that others use too, the
+    clock also counts what they do.
+    """
+    import numpy as np
+
+    from audiolm.audio.waveform import Audio
+    from audiolm.shapes import SAMPLE_RATE
+
+    first, busy = [], []
+    for number in range(count + 1):  # the first is a warm-up
+        generator = np.random.default_rng((settings.seed, number))
+        noise = 0.1 * generator.standard_normal(round(PROMPT_SECONDS * SAMPLE_RATE))
+        prompt = Audio(noise.astype(np.float32), SAMPLE_RATE)
+        started, busy_before = time.perf_counter(), time.process_time()
+        chunks = lm.stream(prompt, SECONDS, seed=settings.seed, sampling=settings.sampling(lm))
+        beginning = next(chunks)
+        first.append(time.perf_counter() - started)
+        busy.append(time.process_time() - busy_before)
+        if number < count:
+            chunks.close()
+    for _ in chunks:  # the last one goes on to its end
+        pass
+    took, busy_took = time.perf_counter() - started, time.process_time() - busy_before
+    return {
+        "streams": count,
+        "first_chunk": {
+            "lasts": beginning.seconds,
+            "p50": _quantile(first[1:], 0.5),
+            "p95": _quantile(first[1:], 0.95),
+            "p50_processor": _quantile(busy[1:], 0.5),
+        },
+        "x_real_time": SECONDS / took,
+        "x_real_time_processor": SECONDS / busy_took,
+    }
+
+
+def _quantile(times: list[float], share: float) -> float:
+    """The least of the times that `share` of them do not exceed."""
+    return sorted(times)[math.ceil(share * len(times)) - 1]
 
 
 def peak_memory() -> int | None:
@@ -163,6 +211,15 @@ def _lines(report: dict[str, Any]) -> list[str]:
         f"continuation   {whole['x_real_time']:10.2f} x real time ({whole['seconds']:g} s after "
         f"{whole['prompt_seconds']:g} s of prompt: {whole['took']:.2f} s)"
     )
+    stream = report["stream"]
+    first = stream["first_chunk"]
+    lines += [
+        f"stream         {stream['x_real_time']:10.2f} x real time "
+        f"({stream['x_real_time_processor']:.2f} x by the processor's clock)",
+        f"first {first['lasts']:4.2f} s   {first['p50']:10.3f} s after the call, p95 "
+        f"{first['p95']:.3f} s, of {stream['streams']} prompts ({first['p50_processor']:.3f} s by "
+        "the processor's clock)",
+    ]
     if report["peak_memory_bytes"] is not None:
         lines.append(f"peak memory    {report['peak_memory_bytes'] / 1e6:10.0f} MB")
     return lines

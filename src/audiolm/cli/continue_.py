@@ -1,10 +1,12 @@
 """`audiolm continue`: go on from a prompt."""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import click
 
+from audiolm.arguments import SECONDS
 from audiolm.cli.options import (
     Settings,
     best_of_option,
@@ -14,12 +16,15 @@ from audiolm.cli.options import (
     samples_option,
 )
 from audiolm.cli.outputs import make_files, output_paths
+from audiolm.cli.streams import check_stream, is_stream, stream_option, write_stream
 
 if TYPE_CHECKING:
     from audiolm.audio.waveform import Audio
     from audiolm.cli.outputs import Make
+    from audiolm.cli.streams import Open
     from audiolm.model import AudioLM
     from audiolm.pipeline import Progress
+    from audiolm.stages import Sampling
 
 
 @click.command("continue")
@@ -43,6 +48,7 @@ if TYPE_CHECKING:
 )
 @best_of_option
 @levels_option
+@stream_option
 @common_options
 def command(
     settings: Settings,
@@ -55,35 +61,56 @@ def command(
     continuation_only: bool,
     baseline: Literal["acoustic-only"] | None,
     levels: int | None,
+    stream: bool,
 ) -> None:
     """Go on from PROMPT, a recording, in its voice and its room.
 
-    OUT holds the prompt as the codec renders it, and SECONDS more.
+    OUT holds the prompt as the codec renders it, and SECONDS more. With --stream it is written as
+    it is made, and can be played at any moment; with -o - it is a WAV on stdout.
     """
-    paths = output_paths(out, samples, source=prompt)
-
-    from audiolm.audio.files import info
     from audiolm.prompt import check_prompt_seconds, check_seconds
 
-    if seconds is not None:
-        check_seconds("seconds", seconds)
+    # What is asked for is checked before a model is looked for, which may lie on the hub.
+    asked = SECONDS if seconds is None else seconds
+    paths = []
+    if is_stream(out, stream):
+        check_stream(settings, out, asked, samples, best_of, source=prompt)
+    else:
+        paths = output_paths(out, samples, source=prompt)
+        check_seconds("seconds", asked)
     if prompt_seconds is not None:
         check_prompt_seconds(prompt_seconds)
     settings.check_sampling()
+    seconds, prompt_seconds = settings.lengths(seconds, prompt_seconds)
+    length = None if seconds == math.inf else seconds
 
-    def prepare() -> "tuple[AudioLM, Make]":
-        whole = info(prompt).seconds  # what is wrong with it is told before a model is fetched
-        used = settings.info().prompt_seconds if prompt_seconds is None else prompt_seconds
-        recording = _end_of(prompt, whole, used)
+    def load() -> "tuple[Audio, AudioLM, dict[str, Sampling]]":
+        recording = _end_of(prompt, prompt_seconds)
         lm = settings.load()
         lm.check_levels(levels)
-        sampling = settings.sampling(lm)
+        return recording, lm, settings.sampling(lm)
+
+    def prepare_stream() -> "tuple[AudioLM, Open]":
+        recording, lm, sampling = load()
+        return lm, lambda: lm.stream(
+            recording,
+            length,
+            prompt_seconds=prompt_seconds,
+            seed=settings.seed,
+            sampling=sampling,
+            levels=levels,
+            baseline=baseline,
+            continuation_only=continuation_only,
+        )
+
+    def prepare() -> "tuple[AudioLM, Make]":
+        recording, lm, sampling = load()
 
         def make(seed: int, path: Path, progress: "Progress") -> float:
             audio = lm.continuation(
                 recording,
                 seconds,
-                prompt_seconds=used,
+                prompt_seconds=prompt_seconds,
                 seed=seed,
                 sampling=sampling,
                 levels=levels,
@@ -97,13 +124,16 @@ def command(
 
         return lm, make
 
-    make_files(settings, paths, prepare)
+    if is_stream(out, stream):
+        write_stream(settings, out, length, prepare_stream)
+    else:
+        make_files(settings, paths, prepare)
 
 
-def _end_of(prompt: Path, whole: float, seconds: float) -> "Audio":
-    """As much of a prompt of `whole` seconds as is used: of an hour, the rest is never decoded."""
-    from audiolm.audio.files import read_end
+def _end_of(prompt: Path, seconds: float) -> "Audio":
+    """As much of a prompt as is used: of an hour, the rest is never decoded."""
+    from audiolm.audio.files import info, read_end
     from audiolm.prompt import check_prompt, warn_where_cut
 
-    warn_where_cut(whole, seconds)
+    warn_where_cut(info(prompt).seconds, seconds)
     return check_prompt(read_end(prompt, seconds), str(prompt))

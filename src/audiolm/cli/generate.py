@@ -14,9 +14,11 @@ from audiolm.cli.options import (
     samples_option,
 )
 from audiolm.cli.outputs import make_files, output_paths
+from audiolm.cli.streams import check_stream, is_stream, stream_option, write_stream
 
 if TYPE_CHECKING:
     from audiolm.cli.outputs import Make
+    from audiolm.cli.streams import Open
     from audiolm.model import AudioLM
     from audiolm.pipeline import Progress
 
@@ -27,17 +29,40 @@ if TYPE_CHECKING:
 @samples_option
 @best_of_option
 @levels_option
+@stream_option
 @common_options
 def command(
-    settings: Settings, out: Path, seconds: float, samples: int, best_of: int, levels: int | None
+    settings: Settings,
+    out: Path,
+    seconds: float,
+    samples: int,
+    best_of: int,
+    levels: int | None,
+    stream: bool,
 ) -> None:
-    """Make something new: any voice, any content."""
-    paths = output_paths(out, samples)
+    """Make something new: any voice, any content.
 
+    With --stream OUT is written as it is made, and can be played at any moment; with -o - it is a
+    WAV on stdout.
+    """
     from audiolm.prompt import check_seconds
 
-    check_seconds("seconds", seconds)
+    length: float | None = seconds
+    paths = []
+    if is_stream(out, stream):
+        length = check_stream(settings, out, seconds, samples, best_of)
+    else:
+        paths = output_paths(out, samples)
+        check_seconds("seconds", seconds)
     settings.check_sampling()
+
+    def prepare_stream() -> "tuple[AudioLM, Open]":
+        lm = settings.load()
+        lm.check_levels(levels)
+        sampling = settings.sampling(lm)
+        return lm, lambda: lm.stream(
+            None, length, seed=settings.seed, sampling=sampling, levels=levels
+        )
 
     def prepare() -> "tuple[AudioLM, Make]":
         lm = settings.load()
@@ -58,4 +83,7 @@ def command(
 
         return lm, make
 
-    make_files(settings, paths, prepare)
+    if is_stream(out, stream):
+        write_stream(settings, out, length, prepare_stream)
+    else:
+        make_files(settings, paths, prepare)

@@ -65,7 +65,7 @@ def make_files(
             one recording with a seed, writes it, tells of its progress, and returns its seconds.
     """
     outputs = []
-    with _held_warnings() as say_warnings:
+    with held_warnings() as say_warnings:
         if settings.threads is None:
             use_threads(THREADS)
         lm, make = prepare()
@@ -95,7 +95,7 @@ def make_files(
 
 
 @contextmanager
-def _held_warnings() -> Iterator[Callable[[], None]]:
+def held_warnings() -> Iterator[Callable[[], None]]:
     """Keep warnings until the work has begun: where it cannot begin, the error is all that is said.
 
     What comes is to be called then; it says what was kept so far.

@@ -12,10 +12,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from audiolm.audio.files import ClippingWarning, read
 from audiolm.audio.waveform import Audio
 from audiolm.errors import AudioError
 from audiolm.evaluation.requirements import Skipped
+from audiolm.shapes import SAMPLE_RATE
 
 if TYPE_CHECKING:
     from audiolm.model import AudioLM
@@ -88,6 +91,16 @@ class Generated:
             made += self._kept(make, some, mode="continuation", **settings)
             progress(len(made) / len(prompts))
         return made
+
+    def stream(self, prompt: Audio, seconds: float, seed: int) -> Audio:
+        """What follows a prompt, which is used whole, made as a stream, so always of one draw."""
+
+        def make() -> list[Audio]:
+            chunks = self._model.stream(prompt, seconds, prompt_seconds=None, seed=seed)
+            samples = np.concatenate([chunk.samples for chunk in chunks])  # (T,)
+            return [Audio(samples, SAMPLE_RATE)]
+
+        return self._kept(make, [prompt], mode="stream", seconds=seconds, seed=seed)[0]
 
     def _kept(
         self, make: Callable[[], list[Audio]], sources: Sequence[Audio], **settings: Any

@@ -122,6 +122,19 @@ class ContinuationConfig(Configuration):
     """As `content.recogniser`; empty: no metrics of words."""
 
 
+class StreamConfig(Configuration):
+    """Streams of many minutes."""
+
+    prompts: int = Field(default=4, gt=0)
+    """Prompts that are streamed at most, spread over the speakers; `--limit` lowers it."""
+    prompt_seconds: float = Field(default=3.0, ge=0.5)
+    """Seconds from the beginning of a recording that are its prompt."""
+    minutes: int = Field(default=10, ge=1, le=60)
+    """Minutes of each stream."""
+    minute: float = Field(default=60.0, ge=1, le=60)
+    """Seconds that are measured together."""
+
+
 class DetectionConfig(Configuration):
     """Detection of synthetic speech (IV-H)."""
 
@@ -182,6 +195,8 @@ class EvaluationConfig(Configuration):
     """Words and sentences."""
     continuation: ContinuationConfig = ContinuationConfig()
     """Continuations of prompts."""
+    stream: StreamConfig = StreamConfig()
+    """Streams of many minutes."""
     detection: DetectionConfig = DetectionConfig()
     """Detection of synthetic speech."""
     listening: ListeningConfig = ListeningConfig()

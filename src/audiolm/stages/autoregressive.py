@@ -95,9 +95,10 @@ class AutoregressiveStage(Stage):
 
         Args:
             given: semantic stage: `semantic` (B, S), may be empty. coarse: `semantic` (B, S) over
-                prompt and continuation, `codes` (B, Q', F) of the prompt or None. acoustic_only:
-                `codes` (B, Q', F) or None. fine: `codes` (B, Q', F), or (B, Q, F) with `MASK` (or
-                -1) at the fine ids that are not known; those that are known are kept.
+                prompt and continuation, or `later`, which gives as many when they are needed;
+                `codes` (B, Q', F) of the prompt or None. acoustic_only: `codes` (B, Q', F) or None.
+                fine: `codes` (B, Q', F), or (B, Q, F) with `MASK` (or -1) at the fine ids that are
+                not known; those that are known are kept.
             steps: new semantic ids, or new codec frames; 0 for the fine stage.
             sampling, generator, until_end, progress: as `Stage.generate`.
 
@@ -111,6 +112,7 @@ class AutoregressiveStage(Stage):
         """
         with self._evaluating():
             semantic, codes = self._checked(given, steps)
+        later = given.later or (lambda start, stop: semantic[:, start:stop])
         guide = check_guidance(sampling, self.config, self._name)
         options = DecodingOptions(
             sampling,
@@ -126,10 +128,10 @@ class AutoregressiveStage(Stage):
                 self.transformer, semantic, steps, self._context_ids, options
             )
         elif self.layout.roles.coarse == "conditioning":
-            pieces = fill_fine(self.transformer, codes, self._context_frames, options)
+            pieces = fill_fine(self.transformer, codes, self.config.context_frames, options)
         else:
             pieces = continue_codes(
-                self.transformer, semantic, codes, steps, self._context_frames, options
+                self.transformer, later, codes, steps, self.config.context_frames, options
             )
         return self._one_by_one(pieces)
 
@@ -157,12 +159,6 @@ class AutoregressiveStage(Stage):
         if self.config.layout.remove_repeats:
             rate = min(rate, self.config.semantic_rate)
         return max(2, round(self.config.context_seconds * rate))
-
-    @property
-    def _context_frames(self) -> int:
-        """Codec frames in a window of `context_seconds`, whole semantic steps."""
-        steps = round(self.config.context_seconds * SAMPLE_RATE / SEMANTIC_HOP)
-        return FRAMES_PER_STEP * max(1, steps)
 
     def _predictions(self, flat: Flat) -> Iterator[tuple[int, Tensor, Tensor, Tensor]]:
         """For each kind: which flat positions (n,) predict it, logits (n, classes), targets (n,).
@@ -207,7 +203,8 @@ class AutoregressiveStage(Stage):
             masks = F.pad(codes, (0, 0, 0, levels - codes.shape[1]), value=MASK)
             codes = torch.where(masks < 0, MASK, masks)
         needed = -(-(codes.shape[2] + steps) // FRAMES_PER_STEP)
-        if roles.semantic == "conditioning" and semantic.shape[1] < needed:
+        here = roles.semantic == "conditioning" and given.later is None
+        if here and semantic.shape[1] < needed:
             raise AudioLMError(
                 f"{self._name}: {codes.shape[2] + steps} frames need {needed} semantic ids, "
                 f"got {semantic.shape[1]}; give more or ask for less"

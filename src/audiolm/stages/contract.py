@@ -18,7 +18,7 @@ from torch import Tensor
 from audiolm.configuration import Configuration
 from audiolm.errors import ConfigurationError
 from audiolm.part import Part
-from audiolm.shapes import SAMPLE_RATE, SEMANTIC_HOP, FlatMask
+from audiolm.shapes import FRAMES_PER_STEP, SAMPLE_RATE, SEMANTIC_HOP, FlatMask
 from audiolm.stages.layout import Layout, Streams
 from audiolm.stages.layout_config import LayoutConfig
 from audiolm.stages.sampling import Sampling
@@ -49,6 +49,12 @@ class StageConfig(Configuration):
                 "conditioning; set it to null"
             )
         return self
+
+    @property
+    def context_frames(self) -> int:
+        """Codec frames in a window of `context_seconds`, whole semantic steps."""
+        steps = round(self.context_seconds * SAMPLE_RATE / SEMANTIC_HOP)
+        return FRAMES_PER_STEP * max(1, steps)
 
 
 @dataclass(frozen=True)
@@ -134,7 +140,8 @@ class Stage(Part, ABC):
 
         Args:
             given: what is known, rows of one length. Codes (B, Q, F) may hold `MASK` where a stage
-                of this kind can fill it in; what is known is never changed.
+                of this kind can fill it in; what is known is never changed. A stage that goes on
+                frame by frame may ask for semantic ids when it needs them (`Streams.later`).
             steps: how many semantic ids, or codec frames, come after what is given; 0 where only
                 masks are to be filled.
             sampling: how ids are drawn.

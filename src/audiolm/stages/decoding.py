@@ -31,6 +31,7 @@ from audiolm.stages.layout import (
     SEMANTIC,
     Flat,
     Layout,
+    SemanticSource,
     Streams,
 )
 from audiolm.stages.sampling import Sampling, draw
@@ -179,7 +180,7 @@ def continue_semantic(
 
 def continue_codes(
     transformer: Transformer,
-    semantic: SemanticIds,
+    semantic: SemanticSource,
     codes: Codes,
     steps: int,
     context: int,
@@ -187,31 +188,43 @@ def continue_codes(
 ) -> Iterator[Streams]:
     """The prompt's frames `codes` (B, Q', F), then `steps` new ones, each as soon as it is made.
 
-    `context` frames to a window. `semantic` covers them all (acoustic_only: is unused).
+    `context` frames to a window, which is all that is kept. `semantic` is asked as late as can be
+    (acoustic_only: what it gives is unused): where the ids stand in front, those of a window when
+    it begins; else those of a frame, and those shown ahead of time, when the frame comes.
     """
-    layout, known, start = transformer.layout, codes.shape[2], 0
+    layout, start, known = transformer.layout, 0, codes.shape[2]
+    levels, end = len(layout.kinds), known + steps
     yield Streams(codes=codes)
-    codes = F.pad(codes, (0, steps), value=MASK)
     # Without a prefix, the ids shown ahead of time need not end where the window ends.
     ahead = 0 if layout.has_prefix else layout.config.look_ahead
-    while known < codes.shape[2]:
+    while known < end:
         if known - start >= context:
-            start = known - context // 2
-            start += start % FRAMES_PER_STEP  # windows begin with a whole semantic step
-        stop = min(start + context, codes.shape[2])
-        last = -(-stop // FRAMES_PER_STEP) + ahead
-        beside = semantic[:, start // FRAMES_PER_STEP : last]
-        window = Streams(beside, codes[..., start:stop])
+            kept = context // 2 - (known - context // 2) % FRAMES_PER_STEP
+            start = known - kept  # windows begin with a whole semantic step
+            codes = codes[..., codes.shape[2] - kept :]
+        stop = min(start + context, end)
+        last = stop if layout.has_prefix else known + 1
+        ids = semantic(start // FRAMES_PER_STEP, -(-last // FRAMES_PER_STEP) + ahead)
+        window = Streams(ids, F.pad(codes, (0, stop - known), value=MASK))
         flat = layout.flatten(with_unconditional_rows(window) if options.guide else window)
         masks = Masks(layout, flat)
         frame: list[Tensor] = []
-        for ids in fill(transformer, flat, masks, options, [options.generator]):
-            frame.append(ids - layout.first_id(layout.kinds[len(frame)]))
-            if len(frame) == len(layout.kinds):
-                whole = torch.stack(frame, dim=1)[..., None]  # (B, Q', 1)
-                codes[..., known : known + 1] = whole
-                yield Streams(codes=whole)
-                known, frame = known + 1, []
+        frames = [codes]
+        step = 0
+        for drawn in fill(transformer, flat, masks, options, [options.generator]):
+            frame.append(drawn - layout.first_id(layout.kinds[len(frame)]))
+            if len(frame) < levels:
+                continue
+            frames.append(torch.stack(frame, dim=1)[..., None])  # (B, Q', 1)
+            yield Streams(codes=frames[-1])
+            known, step, frame = known + 1, step + levels, []
+            if known < stop and layout.aligned_slots and not layout.has_prefix:
+                last = known // FRAMES_PER_STEP + 1 + ahead
+                ids = semantic(start // FRAMES_PER_STEP, last)
+                beside = layout.beside(ids, known - start)  # (B, C)
+                # Rows that are unconditional, where there are any, come last and hear nothing.
+                masks.aligned[: len(beside), step : step + levels] = beside[:, None]
+        codes = torch.cat(frames, dim=2)
 
 
 def fill_fine(

@@ -19,6 +19,7 @@ the layout does not hold take no room. Rows of a batch may differ in length; the
 right.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -45,6 +46,11 @@ SEMANTIC = 0
 """Kind of a semantic token (and of END); a code of level q, counted from 1, is of kind q."""
 
 
+SemanticSource = Callable[[int, int], SemanticIds]
+"""Gives the ids (B, n) of steps `start` to `stop`, fewer where they end. A later call asks for no
+smaller `start`: what lies before it may be forgotten."""
+
+
 @dataclass(frozen=True)
 class Streams:
     """What a stage reads and writes. `PAD` (-1) fills rows that are shorter than others."""
@@ -55,6 +61,8 @@ class Streams:
     """(B, Q, F) ids; only complete frames."""
     ended: Bool[Tensor, "B"] | None = None
     """(B,) the recording ends where the semantic ids end, so an end-of-sequence follows."""
+    later: SemanticSource | None = None
+    """In decoding, in place of `semantic`: ids that condition codes, made when they are needed."""
 
 
 @dataclass(frozen=True)
@@ -176,6 +184,12 @@ class Layout:
         if self.config.remove_repeats:
             counted = counted - _is_repeat(semantic).long()
         return counted.flip(1).cumsum(1).flip(1) - counted + 1  # the first is never a repeat
+
+    def beside(self, semantic: SemanticIds, frame: int) -> Int[Tensor, "B C"]:
+        """What of the ids (B, S) of a window is aligned with its frame `frame`: (B, C)."""
+        now, shown = frame // FRAMES_PER_STEP, self.config.look_ahead + 1
+        ids = semantic[:, now : now + shown]
+        return F.pad(ids, (0, shown - ids.shape[1]), value=PAD)
 
     def _checked(self, streams: Streams) -> tuple[Tensor | None, Tensor | None]:
         """The semantic ids and the codes that this layout reads, in range."""

@@ -65,6 +65,8 @@ def test_lengths_are_the_models_own_unless_given(lm, monkeypatch):
     with pytest.warns(PromptCutWarning, match=r"the last 1.2 s are used"):
         assert lm.continuation(prompt, 0.2, prompt_seconds=1.2).seconds == 1.4
     assert lm.continuation(prompt, prompt_seconds=None).seconds == 2.4
+    with pytest.warns(PromptCutWarning, match=r"the last 0.8 s are used"):
+        lm.stream(prompt, 0.2)
     assert (ModelInfo().prompt_seconds, ModelInfo().seconds) == (3.0, 7.0)  # of older folders
 
 

@@ -299,7 +299,7 @@ class AudioLM:
                 "acoustic, passes: the baseline makes codes in its own way; leave them or it out"
             )
         seconds = check_seconds("seconds", self.info.seconds if seconds is None else seconds)
-        prompt_seconds = self.info.prompt_seconds if prompt_seconds == "default" else prompt_seconds
+        prompt_seconds = self._own(prompt_seconds)
         best_of = checked_best_of(best_of)
         cut = []  # each (T,)
         # A warning is said to come from the caller: level 2 is here, 3 the caller. A loop, because
@@ -348,7 +348,7 @@ class AudioLM:
         """
         check_baseline(baseline)
         seconds = None if seconds is None else check_seconds("seconds", seconds)
-        prompt_seconds = self.info.prompt_seconds if prompt_seconds == "default" else prompt_seconds
+        prompt_seconds = self._own(prompt_seconds)
         samples = None if prompt is None else prompt_samples(prompt, prompt_seconds, stacklevel=3)
         run = self.pipeline(seed, sampling, None, levels)
         return stream(
@@ -360,6 +360,10 @@ class AudioLM:
             baseline=baseline,
             continuation_only=continuation_only,
         )
+
+    def _own(self, prompt_seconds: float | Literal["default"] | None) -> float | None:
+        """How much of a prompt is used: as asked, else as the model has it; all when None."""
+        return self.info.prompt_seconds if prompt_seconds == "default" else prompt_seconds
 
     def _continue(
         self, prompt: Waveform, seconds: float, baseline: str | None, best_of: int, run: Pipeline

@@ -1,10 +1,12 @@
 """`audiolm continue`: go on from a prompt."""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import click
 
+from audiolm.arguments import SECONDS
 from audiolm.cli.options import (
     Settings,
     acoustic_option,
@@ -72,6 +74,7 @@ def command(
     OUT holds the prompt as the codec renders it, and SECONDS more. With --stream it is written as
     it is made, and can be played at any moment; with -o - it is a WAV on stdout.
     """
+<<<<<<< HEAD
     from audiolm.arguments import SECONDS
     from audiolm.audio.files import info
     from audiolm.prompt import check_prompt_seconds, check_seconds
@@ -95,6 +98,26 @@ def command(
 
     def load() -> "tuple[Audio, AudioLM, dict[str, Sampling]]":
         recording = _end_of(prompt, whole, used)
+=======
+    from audiolm.prompt import check_prompt_seconds, check_seconds
+
+    # What is asked for is checked before a model is looked for, which may lie on the hub.
+    asked = SECONDS if seconds is None else seconds
+    paths = []
+    if is_stream(out, stream):
+        check_stream(settings, out, asked, samples, best_of, source=prompt)
+    else:
+        paths = output_paths(out, samples, source=prompt)
+        check_seconds("seconds", asked)
+    if prompt_seconds is not None:
+        check_prompt_seconds(prompt_seconds)
+    settings.check_sampling()
+    seconds, prompt_seconds = settings.lengths(seconds, prompt_seconds)
+    length = None if seconds == math.inf else seconds
+
+    def load() -> "tuple[Audio, AudioLM, dict[str, Sampling]]":
+        recording = _end_of(prompt, prompt_seconds)
+>>>>>>> piano
         lm = settings.load()
         lm.check_levels(levels)
         lm.check_acoustic(acoustic, passes)
@@ -120,7 +143,7 @@ def command(
             audio = lm.continuation(
                 recording,
                 seconds,
-                prompt_seconds=used,
+                prompt_seconds=prompt_seconds,
                 seed=seed,
                 sampling=sampling,
                 levels=levels,
@@ -142,10 +165,10 @@ def command(
         make_files(settings, paths, prepare)
 
 
-def _end_of(prompt: Path, whole: float, seconds: float) -> "Audio":
-    """As much of a prompt of `whole` seconds as is used: of an hour, the rest is never decoded."""
-    from audiolm.audio.files import read_end
+def _end_of(prompt: Path, seconds: float) -> "Audio":
+    """As much of a prompt as is used: of an hour, the rest is never decoded."""
+    from audiolm.audio.files import info, read_end
     from audiolm.prompt import check_prompt, warn_where_cut
 
-    warn_where_cut(whole, seconds)
+    warn_where_cut(info(prompt).seconds, seconds)
     return check_prompt(read_end(prompt, seconds), str(prompt))

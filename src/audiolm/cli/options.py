@@ -17,7 +17,6 @@ from audiolm.arguments import MOST_DRAWS
 
 if TYPE_CHECKING:
     from audiolm.model import AudioLM
-    from audiolm.model_io.manifest import ModelInfo
     from audiolm.pipeline import Progress
     from audiolm.stages import Sampling
 
@@ -98,12 +97,18 @@ class Settings:
             use_threads(self.threads)
         return load(model or self.model, self.device)
 
-    def info(self) -> "ModelInfo":
-        """What the model says of itself, read without its weights."""
+    def lengths(self, seconds: float | None, prompt_seconds: float | None) -> tuple[float, float]:
+        """How much to add to how much of a prompt: as asked, else as the model's manifest says."""
+        if seconds is not None and prompt_seconds is not None:
+            return seconds, prompt_seconds
         from audiolm.model_io.manifest import read_manifest
         from audiolm.pretrained import find
 
-        return read_manifest(find(self.model)).info
+        own = read_manifest(find(self.model))
+        return (
+            own.seconds if seconds is None else seconds,
+            own.prompt_seconds if prompt_seconds is None else prompt_seconds,
+        )
 
     def sampling(self, lm: "AudioLM") -> "dict[str, Sampling]":
         """The model's own sampling settings, with what the options say in their place."""

@@ -74,31 +74,6 @@ def command(
     OUT holds the prompt as the codec renders it, and SECONDS more. With --stream it is written as
     it is made, and can be played at any moment; with -o - it is a WAV on stdout.
     """
-<<<<<<< HEAD
-    from audiolm.arguments import SECONDS
-    from audiolm.audio.files import info
-    from audiolm.prompt import check_prompt_seconds, check_seconds
-
-    length = seconds
-    paths = []
-    if is_stream(out, stream):
-        asked = SECONDS if seconds is None else seconds
-        length = check_stream(settings, out, asked, samples, best_of, source=prompt)
-    else:
-        paths = output_paths(out, samples, source=prompt)
-        if seconds is not None:
-            check_seconds("seconds", seconds)
-    if prompt_seconds is not None:
-        check_prompt_seconds(prompt_seconds)
-    settings.check_sampling()
-    whole = info(prompt).seconds  # what is wrong with it is told before a model is fetched
-    own = settings.info()
-    used = own.prompt_seconds if prompt_seconds is None else prompt_seconds
-    length = own.seconds if seconds is None else length
-
-    def load() -> "tuple[Audio, AudioLM, dict[str, Sampling]]":
-        recording = _end_of(prompt, whole, used)
-=======
     from audiolm.prompt import check_prompt_seconds, check_seconds
 
     # What is asked for is checked before a model is looked for, which may lie on the hub.
@@ -117,7 +92,6 @@ def command(
 
     def load() -> "tuple[Audio, AudioLM, dict[str, Sampling]]":
         recording = _end_of(prompt, prompt_seconds)
->>>>>>> piano
         lm = settings.load()
         lm.check_levels(levels)
         lm.check_acoustic(acoustic, passes)

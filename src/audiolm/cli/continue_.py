@@ -102,7 +102,7 @@ def command(
         return lm, lambda: lm.stream(
             recording,
             length,
-            prompt_seconds=used,
+            prompt_seconds=prompt_seconds,
             seed=settings.seed,
             sampling=sampling,
             levels=levels,

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from audiolm.errors import AudioLMError, ConfigurationError
-from audiolm.stages import Sampling, Streams, masked_decoding
+from audiolm.stages import ParallelStage, Sampling, Streams, masked_decoding
 from audiolm.stages.layout import MASK, PAD
 from audiolm.stages.masked_decoding import quick_products
 from audiolm.stages.masking import draw_masks
@@ -396,7 +396,7 @@ def test_padding_gives_no_gradient():
 def test_a_rule_is_learnt_and_then_followed():
     """Codes follow from the semantic ids, and level 2 from level 1 of the frame before."""
     torch.manual_seed(0)
-    stage = tiny_parallel(levels=2, passes=(4, 1))
+    stage = ParallelStage(tiny_parallel(levels=2, passes=(4, 1)).config)  # with first weights
     optimizer = torch.optim.AdamW(stage.parameters(), lr=1e-2)
 
     def speech(rows, frames, seed):
@@ -406,14 +406,14 @@ def test_a_rule_is_learnt_and_then_followed():
         return Streams(semantic, torch.stack([first, second], dim=1))
 
     losses = []
-    for step in range(250):
-        optimizer.param_groups[0]["lr"] = 1e-2 * (1 - step / 250)
+    for step in range(200):
+        optimizer.param_groups[0]["lr"] = 1e-2 * (1 - step / 200)
         loss = stage.train()(speech(16, 24, step)).loss
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    assert losses[0] > 1.5 and sum(losses[-10:]) / 10 < 0.2
+    assert losses[0] > 1.5 and sum(losses[-10:]) / 10 < 0.1
     asked = speech(4, 24, 1000)
     found = decode(stage.eval(), Streams(asked.semantic), steps=24)
     assert (found == asked.codes).double().mean() > 0.95

@@ -7,7 +7,7 @@ import torch
 import audiolm
 from audiolm.errors import ConfigurationError, ModelFolderError
 from audiolm.model_io.manifest import ModelInfo
-from audiolm.stages import KINDS
+from audiolm.stages import KINDS, Sampling
 from tiny import noise, tiny_model
 
 MODES = {
@@ -74,6 +74,18 @@ def test_a_model_may_make_codes_in_parallel_unless_it_is_told_otherwise(lm, tmp_
     assert not np.array_equal(quick.samples, own.samples)
     serial = loaded.unconditional(0.4, acoustic="autoregressive")
     assert np.array_equal(serial.samples, lm.unconditional(0.4).samples)
+
+
+def test_guidance_is_asked_of_the_stage_that_is_used(lm):
+    sampling = {"parallel": Sampling(guidance=2.0)}
+    assert lm.unconditional(0.2, sampling=sampling).seconds == 0.2
+    with pytest.raises(ConfigurationError, match="parallel stage: guidance is 2"):
+        lm.unconditional(0.2, sampling=sampling, acoustic="parallel")
+
+
+def test_the_best_of_several_is_made_in_parallel_as_well(lm):
+    best = lm.continuation(noise(1.0), 0.4, acoustic="parallel", best_of=3)
+    assert best.seconds == pytest.approx(1.4, abs=0.03)
 
 
 def test_a_model_without_the_stage_says_what_to_train():

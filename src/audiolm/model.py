@@ -156,9 +156,10 @@ class AudioLM:
         levels = self.check_levels(levels)
         levels = self.levels if levels is None else levels
         drawn = self._sampling(sampling)
-        for kind, stage in self.stages.items():
-            check_guidance(drawn[kind], stage.config, f"{kind} stage")
         acoustic, stages = self._acoustic(acoustic, passes)
+        unused = set(MAKERS.values()) - {MAKERS[acoustic]}
+        for kind in stages.keys() - unused:
+            check_guidance(drawn[kind], stages[kind].config, f"{kind} stage")
         return Pipeline(stages, drawn, generators, progress, levels, acoustic)
 
     def check_acoustic(

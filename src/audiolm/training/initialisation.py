@@ -60,8 +60,9 @@ def start_from(folder: Path, part: str, network: nn.Module, old_ids: OldIds | No
     assert isinstance(network, Codec | Stage)
     weights = given.state_dict()
     if old_ids is not None and isinstance(given, ParallelStage):
-        known = weights["transformer.semantic.weight"]  # (K_old, D)
-        weights["transformer.semantic.weight"] = old_ids @ known
+        known = weights["transformer.semantic.weight"]  # (K_old + 1, D), no id last
+        meant = torch.cat([old_ids @ known[:-1], known[-1:]])
+        weights["transformer.semantic.weight"] = meant
     elif old_ids is not None:
         assert isinstance(given, AutoregressiveStage)
         assert isinstance(network, AutoregressiveStage)

@@ -58,7 +58,7 @@ def test_metrics_of_a_training(audiolm, trained_model):
     assert lines[0] == "| step | minutes | updates | on validation recordings |"
     steps = [line.split("|")[1].strip() for line in lines[2:] if line.startswith("|")]
     assert steps[:2] == ["codec", "w2v_bert"]
-    assert steps[-1] == "acoustic_only"
+    assert steps[-1] == "parallel"
     assert "bits a token, unigram" in answer.out
     assert "SI-SDR" in answer.out
     assert "Semantic ids in use" in answer.out

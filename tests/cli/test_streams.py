@@ -17,7 +17,11 @@ from audiolm.pretrained import load
 def start(*arguments, **settings):
     """The command as a process of its own."""
     command = [sys.executable, "-m", "audiolm", *(str(argument) for argument in arguments)]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, **settings)
+
+    def heed_ctrl_c():  # what a shell starts in the background ignores it, and so would this
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    return subprocess.Popen(command, stderr=subprocess.PIPE, preexec_fn=heed_ctrl_c, **settings)
 
 
 def names(folder):

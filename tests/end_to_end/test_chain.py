@@ -85,6 +85,7 @@ def test_info(audiolm, trained_model) -> None:
         "stage_coarse",
         "stage_fine",
         "stage_acoustic_only",
+        "stage_parallel",
     }
     assert all(part["parameters"] > 1000 for part in report["parts"].values())
     assert report["data"]["recordings"]["train files"] == 8
@@ -135,7 +136,7 @@ def test_a_finished_training_answers_at_once(trained_model, training_corpus, cap
     said = capsys.readouterr()
     steps = json.loads(said.out)["steps"]
     assert steps["codec"]["steps"] == 30
-    assert said.err.count("done already") == len(steps) == 8
+    assert said.err.count("done already") == len(steps) == 9
 
 
 def wait_for(path: Path, started: subprocess.Popen) -> None:

@@ -106,3 +106,16 @@ def test_the_baseline_has_a_way_of_its_own(lm):
     for how in ({"acoustic": "parallel"}, {"passes": (1, 1)}):
         with pytest.raises(ConfigurationError, match="the baseline makes codes in its own way"):
             lm.continuation(noise(1.0), 0.2, baseline="acoustic-only", **how)
+
+
+def test_a_stream_goes_frame_by_frame_even_where_the_models_own_way_is_parallel(lm):
+    own = audiolm.AudioLM(lm.codec, lm.semantic, lm.stages, info=ModelInfo(acoustic="parallel"))
+    prompt = noise(0.8)
+    chunks = list(own.stream(prompt, 0.6, seed=2))
+    expected = own.continuation(
+        prompt, 0.6, seed=2, acoustic="autoregressive", continuation_only=True
+    )
+    streamed = np.concatenate([chunk.samples for chunk in chunks])
+    assert np.allclose(streamed, expected.samples, atol=1e-4)
+    other = own.continuation(prompt, 0.6, seed=2, continuation_only=True)
+    assert not np.allclose(streamed, other.samples, atol=1e-4)

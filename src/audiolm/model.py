@@ -27,19 +27,22 @@ from audiolm.model_io.folder import save_parts
 from audiolm.model_io.manifest import ModelInfo, model_fingerprint
 from audiolm.part import Dtype, Part
 from audiolm.parts import CODEC, SEMANTIC, stage_part
-from audiolm.pipeline import DEFAULT_SAMPLING, Pipeline, Progress, require_stage
+from audiolm.pipeline import (
+    DEFAULT_SAMPLING,
+    Pipeline,
+    Progress,
+    chosen_acoustic,
+    chosen_sampling,
+)
 from audiolm.prompt import check_baseline, check_seconds, prompt_samples, require_audio
 from audiolm.reranking import best_draws, scores
 from audiolm.semantic.contract import SemanticTokenizer
 from audiolm.shapes import CODEC_HOP, SAMPLE_RATE, SEMANTIC_HOP, Codes, SemanticIds, Waveform
 from audiolm.stages import (
-    KINDS,
     MAKERS,
     Acoustic,
-    ParallelStage,
     Sampling,
     Stage,
-    checked_passes,
     stage_generator,
 )
 from audiolm.stages.guidance import check_guidance
@@ -155,8 +158,9 @@ class AudioLM:
         generators = {kind: stage_generator(seed, kind, self.device) for kind in self.stages}
         levels = self.check_levels(levels)
         levels = self.levels if levels is None else levels
-        drawn = self._sampling(sampling)
-        acoustic, stages = self._acoustic(acoustic, passes)
+        drawn = chosen_sampling(self.sampling, sampling)
+        own = self.info.acoustic
+        acoustic, stages = chosen_acoustic(self.stages, own, acoustic, passes)
         unused = set(MAKERS.values()) - {MAKERS[acoustic]}
         for kind in stages.keys() - unused:
             check_guidance(drawn[kind], stages[kind].config, f"{kind} stage")
@@ -171,45 +175,7 @@ class AudioLM:
             ConfigurationError: it is no way, or `passes` are not those of the parallel stage.
             ModelFolderError: the model lacks the stage.
         """
-        self._acoustic(acoustic, passes)
-
-    def _acoustic(
-        self, asked: Acoustic | None, passes: Sequence[int] | None
-    ) -> tuple[Acoustic, Mapping[str, Stage]]:
-        """How coarse codes are made, and the stages, the parallel one with so many passes."""
-        if asked is not None and asked not in tuple(MAKERS):
-            raise ConfigurationError(f"acoustic: {asked!r} is not known; use {' or '.join(MAKERS)}")
-        acoustic = asked or self.info.acoustic or "autoregressive"
-        if passes is not None and acoustic != "parallel":
-            raise ConfigurationError(
-                "passes: codes are made one after the other, not in passes; ask for acoustic = "
-                "parallel, or leave passes out"
-            )
-        if asked is not None:
-            require_stage(self.stages, MAKERS[asked])
-        if passes is None:
-            return acoustic, self.stages
-        stage = require_stage(self.stages, "parallel")
-        assert isinstance(stage, ParallelStage)
-        checked = checked_passes(passes, stage.layout.levels)
-        return acoustic, {**self.stages, "parallel": stage.with_passes(checked)}
-
-    def _sampling(self, asked: Mapping[str, Sampling] | None) -> dict[str, Sampling]:
-        """How each kind of stage is sampled: as asked, else the model's own way."""
-        if asked is not None and not isinstance(asked, Mapping):
-            raise ConfigurationError(
-                f"sampling: need settings by kind of stage, got {type(asked).__name__}; "
-                "e.g. {'coarse': audiolm.Sampling(temperature=0.7)}"
-            )
-        for kind, setting in (asked or {}).items():
-            if kind not in KINDS:
-                raise ConfigurationError(f"sampling: no stage {kind}; use {', '.join(KINDS)}")
-            if not isinstance(setting, Sampling):
-                raise ConfigurationError(
-                    f"sampling.{kind}: need a Sampling, got {type(setting).__name__}; "
-                    "e.g. audiolm.Sampling(temperature=0.7)"
-                )
-        return {**self.sampling, **(asked or {})}
+        chosen_acoustic(self.stages, self.info.acoustic, acoustic, passes)
 
     @overload
     def continuation(
@@ -281,6 +247,9 @@ class AudioLM:
                 the model's own number when None. Few enough leave the fine stage out.
             best_of: how many continuations of each prompt are drawn, as one batch; the answer is
                 the one that the model's own parts judge best (`audiolm.reranking`).
+            acoustic: how coarse codes are made: "autoregressive", frame after frame, or "parallel",
+                all frames at once; the model's own way when None.
+            passes: of the parallel stage for each level; its own numbers when None.
             baseline: "acoustic-only" leaves the semantic stage out (section III-B): it keeps the
                 voice and loses the content.
             continuation_only: leave the prompt out of the answer.
@@ -333,11 +302,12 @@ class AudioLM:
     ) -> Generator[Audio, None, None]:
         """`continuation` as it is made: chunks of what follows the prompt, for as long as one asks.
 
-        The tokens are those of `continuation` with the same seed, the samples too, to within 1e-4
-        (the tolerance of a codec's streams). The first chunk is short, so that it comes soon, later
-        ones last half a second; a model whose fine stage is used gives a chunk of that stage at a
-        time. Memory and the work of a chunk do not grow with what was made. Nothing is computed
-        before a chunk is asked for; `close()` ends it at any time.
+        Frames come one after the other, so coarse codes are made autoregressively. The tokens are
+        those of `continuation(acoustic="autoregressive")` with the same seed, the samples too, to
+        within 1e-4 (the tolerance of a codec's streams). The first chunk is short, so that it comes
+        soon, later ones last half a second; a model whose fine stage is used gives a chunk of that
+        stage at a time. Memory and the work of a chunk do not grow with what was made. Nothing is
+        computed before a chunk is asked for; `close()` ends it at any time.
 
         Args:
             prompt: one recording; None goes on from nothing, as `unconditional`.
@@ -351,7 +321,8 @@ class AudioLM:
         seconds = None if seconds is None else check_seconds("seconds", seconds)
         prompt_seconds = self._own(prompt_seconds)
         samples = None if prompt is None else prompt_samples(prompt, prompt_seconds, stacklevel=3)
-        run = self.pipeline(seed, sampling, None, levels)
+        acoustic: Acoustic | None = None if baseline else "autoregressive"
+        run = self.pipeline(seed, sampling, None, levels, acoustic)
         return stream(
             self.codec,
             self.semantic,

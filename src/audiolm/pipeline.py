@@ -5,14 +5,24 @@ that a stage drew. Each stage draws from a generator of its own, seeded by the s
 name: one seed gives one result, whether stages work one after the other or take turns.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 
-from audiolm.errors import ModelFolderError
+from audiolm.errors import ConfigurationError, ModelFolderError
 from audiolm.shapes import CODEC_HOP, SAMPLE_RATE, Codes, SemanticIds
-from audiolm.stages import KINDS, MAKERS, Acoustic, Sampling, Stage, Streams, stretch
+from audiolm.stages import (
+    KINDS,
+    MAKERS,
+    Acoustic,
+    ParallelStage,
+    Sampling,
+    Stage,
+    Streams,
+    checked_passes,
+    stretch,
+)
 from audiolm.stages.layout import MASK, SemanticSource
 
 DEFAULT_SAMPLING: Mapping[str, Sampling] = {
@@ -152,6 +162,63 @@ class Pipeline:
 
     def _stage(self, kind: str) -> Stage:
         return require_stage(self.stages, kind)
+
+
+def chosen_sampling(
+    own: Mapping[str, Sampling], asked: Mapping[str, Sampling] | None
+) -> dict[str, Sampling]:
+    """How each kind of stage is sampled: as asked, else the model's own way.
+
+    Raises:
+        ConfigurationError: `asked` names an unknown kind of stage, or is no sampling.
+    """
+    if asked is not None and not isinstance(asked, Mapping):
+        raise ConfigurationError(
+            f"sampling: need settings by kind of stage, got {type(asked).__name__}; "
+            "e.g. {'coarse': audiolm.Sampling(temperature=0.7)}"
+        )
+    for kind, setting in (asked or {}).items():
+        if kind not in KINDS:
+            raise ConfigurationError(f"sampling: no stage {kind}; use {', '.join(KINDS)}")
+        if not isinstance(setting, Sampling):
+            raise ConfigurationError(
+                f"sampling.{kind}: need a Sampling, got {type(setting).__name__}; "
+                "e.g. audiolm.Sampling(temperature=0.7)"
+            )
+    return {**own, **(asked or {})}
+
+
+def chosen_acoustic(
+    stages: Mapping[str, Stage],
+    own: Acoustic | None,
+    asked: Acoustic | None,
+    passes: Sequence[int] | None,
+) -> tuple[Acoustic, Mapping[str, Stage]]:
+    """How coarse codes are made: as asked, else the model's own way, else autoregressively.
+
+    Returns:
+        It, and the stages, the parallel one with so many passes.
+
+    Raises:
+        ConfigurationError: `asked` is no way, or `passes` are not those of the parallel stage.
+        ModelFolderError: the model lacks the stage that is asked for.
+    """
+    if asked is not None and asked not in tuple(MAKERS):
+        raise ConfigurationError(f"acoustic: {asked!r} is not known; use {' or '.join(MAKERS)}")
+    acoustic = asked or own or "autoregressive"
+    if passes is not None and acoustic != "parallel":
+        raise ConfigurationError(
+            "passes: codes are made one after the other, not in passes; ask for acoustic = "
+            "parallel, or leave passes out"
+        )
+    if asked is not None:
+        require_stage(stages, MAKERS[asked])
+    if passes is None:
+        return acoustic, stages
+    stage = require_stage(stages, "parallel")
+    assert isinstance(stage, ParallelStage)
+    checked = checked_passes(passes, stage.layout.levels)
+    return acoustic, {**stages, "parallel": stage.with_passes(checked)}
 
 
 def require_stage(stages: Mapping[str, Stage], kind: str) -> Stage:

@@ -67,6 +67,7 @@ def test_generate_streams_too(audiolm, model, tmp_path):
         (("-o", "out.wav", "--stream", "--samples", 2), "--samples 2: a stream is one recording"),
         (("-o", "-", "--samples", 2), "--samples 2: a stream is one recording"),
         (("-o", "-", "--best-of", 3), "--best-of 3: what was heard cannot be drawn again"),
+        (("-o", "-", "--acoustic", "parallel"), "--acoustic parallel: makes all frames at once"),
         (("-o", "-", "--json"), "--json: stdout has the sound"),
         (("-o", "out.wav", "--stream", "--seconds", "nan"), "seconds: nan is not a length"),
         (("-o", "out.wav", "--seconds", "inf"), "seconds: inf is not a length"),

@@ -80,7 +80,7 @@ def command(
     asked = SECONDS if seconds is None else seconds
     paths = []
     if is_stream(out, stream):
-        check_stream(settings, out, asked, samples, best_of, source=prompt)
+        check_stream(settings, out, asked, samples, best_of, acoustic, source=prompt)
     else:
         paths = output_paths(out, samples, source=prompt)
         check_seconds("seconds", asked)

@@ -57,7 +57,7 @@ def command(
     length: float | None = seconds
     paths = []
     if is_stream(out, stream):
-        length = check_stream(settings, out, seconds, samples, best_of)
+        length = check_stream(settings, out, seconds, samples, best_of, acoustic)
     else:
         paths = output_paths(out, samples)
         check_seconds("seconds", seconds)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from audiolm.audio.waveform import Audio
     from audiolm.model import AudioLM
+    from audiolm.stages import Acoustic
 
     Open = Callable[[], Generator[Audio, None, None]]
     """Opens the stream."""
@@ -49,6 +50,7 @@ def check_stream(
     seconds: float,
     samples: int,
     best_of: int,
+    acoustic: "Acoustic | None" = None,
     source: Path | None = None,
 ) -> float | None:
     """Refuse what cannot be streamed, before any work is done.
@@ -70,6 +72,11 @@ def check_stream(
         raise ConfigurationError(
             f"--best-of {best_of}: what was heard cannot be drawn again; leave --stream or "
             "--best-of out"
+        )
+    if acoustic == "parallel":
+        raise ConfigurationError(
+            "--acoustic parallel: makes all frames at once, a stream one after the other; leave "
+            "--stream or --acoustic out"
         )
     if out != STDOUT:
         output_paths(out, source=source)

@@ -101,7 +101,7 @@ def test_a_stream_needs_constant_memory(kind):
     encoder, decoder = model.encoder_stream(), model.decoder_stream()
 
     def held():
-        tails = [*encoder._memory._tails.values(), *decoder._memory._tails.values()]
+        tails = [*encoder._state._tails.values(), *decoder._state._tails.values()]
         assert not any(tail.requires_grad for tail in tails)
         return sum(tail.untyped_storage().nbytes() for tail in tails)
 
@@ -140,7 +140,7 @@ def test_nothing_in_nothing_out_and_after_the_end_an_error(kind):
             stream.push(more)
 
 
-def test_memory_puts_the_past_before_the_present_of_each_layer():
+def test_streaming_state_puts_the_past_before_the_present_of_each_layer():
     memory, layer, other = StreamingState(), torch.nn.Identity(), torch.nn.Identity()
     x = torch.arange(1.0, 7.0)[None]
     assert memory.extend(layer, x[:, :1], 2, dim=1).tolist() == [[0, 0, 1]]

@@ -2,7 +2,8 @@
 
 A causal layer needs only its last few inputs again when more arrive. Each layer takes them from a
 `StreamingState`, which starts with silence: a whole recording is one long chunk with a fresh state,
-and a stream is many short chunks with a state that lives on. Work and memory per chunk are constant.
+and a stream is many short chunks with a state that lives on. A chunk takes constant
+work and memory.
 """
 
 from abc import abstractmethod

@@ -17,6 +17,7 @@ from audiolm.stages.contract import LogLikelihood, Stage, StageConfig, StageLoss
 from audiolm.stages.decoding import DecodingOptions, continue_codes, continue_semantic, fill_fine
 from audiolm.stages.guidance import check_guidance, drop_conditioning
 from audiolm.stages.layout import MASK, SEMANTIC, Flat, Layout, Streams
+from audiolm.stages.repetition import RepetitionLimits
 from audiolm.stages.sampling import Sampling
 from audiolm.stages.transformer import Transformer, TransformerConfig
 
@@ -26,6 +27,8 @@ class AutoregressiveConfig(StageConfig):
 
     transformer: TransformerConfig = TransformerConfig()
     """The network."""
+    repetition: RepetitionLimits | None = None
+    """How long the semantic stage may be silent, or repeat itself: as long as its training data."""
 
 
 class AutoregressiveStage(Stage):
@@ -121,6 +124,7 @@ class AutoregressiveStage(Stage):
             until_end,
             progress,
             self.decoding_weights or quick_weights(self._device),
+            self.config.repetition,
             guide,
         )
         if self.layout.roles.semantic == "predicted":

@@ -48,7 +48,9 @@ def test_a_note_belongs_to_where_it_begins():
 
 
 def test_keys_at_once():
-    assert polyphony(notes((0, 2, 60, 1), (1, 2, 64, 1), (3, 4, 67, 1)), 4.0) == pytest.approx(4 / 3)
+    assert polyphony(notes((0, 2, 60, 1), (1, 2, 64, 1), (3, 4, 67, 1)), 4.0) == pytest.approx(
+        4 / 3
+    )
     assert polyphony(notes((0, 9, 60, 1), (0, 9, 64, 1)), 4.0) == 2
     assert polyphony(notes(), 4.0) == 0
 

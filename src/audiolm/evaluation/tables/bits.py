@@ -81,8 +81,8 @@ def bits_per_token(
     metrics = _metrics(spoken, floors, request.seed)
     seconds = sum(recording.seconds for recording in training)
     conditions = {
-        "held-out speech": f"{sum(s.seconds for s in spoken) / 3600:.2f} h, "
-        f"{len({s.speaker for s in spoken})} speakers, pieces of at most "
+        "held-out recordings": f"{sum(s.seconds for s in spoken) / 3600:.2f} h, "
+        f"{len({s.speaker for s in spoken})} speakers or pieces, windows of at most "
         f"{stage.config.context_seconds:g} s",
         "unigram and bigram": f"fitted to the other speakers and {seconds / 3600:.2f} h of "
         "training data",
@@ -166,4 +166,6 @@ def _table(metrics: dict[str, Metric]) -> Table:
         if name.startswith("bits_per_token.")
     ]
     note = "Lower is better; the bigram model is the floor that a language model has to beat."
-    return Table("Bits per semantic token on held-out speech", ["model", "bits/token"], rows, note)
+    return Table(
+        "Bits per semantic token on held-out recordings", ["model", "bits/token"], rows, note
+    )

@@ -46,14 +46,17 @@ def _tables(root: Path) -> Iterator[Path]:
 
 
 def _read(table: Path) -> Iterator[tuple[str, str]]:
-    """File and composition of each row; nothing of a table of something else."""
+    """File and composition of each row; nothing of a table of something else, whatever is in it."""
     try:
-        lines = read_lines(table)
-        reader = csv.DictReader(io.StringIO("\n".join(lines), newline=""))
-        columns = next((names for names in NAMED if {*names} <= {*(reader.fieldnames or ())}), None)
-        for row in reader if columns else ():
-            file, *parts = (row[name] or "" for name in columns or ())
-            if file and any(parts):
-                yield file, ": ".join(parts)
-    except csv.Error as error:
-        raise CorpusError(f"{table}: is no table ({error}); correct it, or move it away") from None
+        with table.open(encoding="utf-8-sig", errors="replace") as file:
+            header = next(csv.reader([file.readline()]), [])
+        columns = next((names for names in NAMED if {*names} <= {*header}), None)
+        lines = read_lines(table) if columns else []
+        for row in csv.DictReader(io.StringIO("\n".join(lines), newline="")):
+            name, *parts = (row[column] or "" for column in columns or ())
+            if name and any(parts):
+                yield name, ": ".join(parts)
+    except (OSError, csv.Error) as error:
+        raise CorpusError(
+            f"{table}: is no table that can be read ({error}); correct it, or move it away"
+        ) from None

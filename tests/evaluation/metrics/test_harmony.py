@@ -68,6 +68,6 @@ def test_keys_are_scored_as_in_mirex():
 def test_the_fit_is_to_the_first_passages_key():
     c = cadence(0)
     assert key_fit(c, c) == pytest.approx(correlation(c, "C major"))
-    assert key_fit(c, cadence(7)) > 0.3 > key_fit(c, cadence(6))
+    assert key_fit(c, cadence(7)) > 0.2 > key_fit(c, cadence(6))
     assert key_fit(played([]), c) is None
     assert key_fit(c, played(range(60, 72))) is None  # all classes alike: no key

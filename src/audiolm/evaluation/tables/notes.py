@@ -95,8 +95,8 @@ def evaluate(request: ExperimentRequest) -> ExperimentResult:
     both = {u.composition for u in train} & {u.composition for u in test} - {None}
     if both:
         raise CorpusError(
-            f"{folder}: {min(map(str, both))} is also played in {request.data}; let the probe learn "
-            "from other compositions (--set notes.train=FOLDER)"
+            f"{folder}: {min(map(str, both))} is also played in {request.data}; let the probe "
+            "learn from other compositions (--set notes.train=FOLDER)"
         )
     done = 0
 

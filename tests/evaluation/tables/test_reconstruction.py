@@ -201,6 +201,18 @@ def test_the_mode_goes_by_the_recordings(tmp_path):
     assert visqol_mode("auto", tmp_path, speech) == "audio"
 
 
+def test_of_music_there_is_neither_intelligibility_nor_a_score_of_the_papers(lm, tmp_path):
+    play(tmp_path / "data", "a", 0, seconds=1.5)
+    section = {"levels": (4,), "opus": (6,), "semantic_decoder_minutes": 0}
+    result = evaluate(ask(lm, tmp_path / "data", tmp_path / "r" / "x", reconstruction=section))
+    assert result.metrics["visqol.codec_4"].paper is None
+    assert not [name for name in result.metrics if name.startswith("stoi")]
+    (table,) = result.tables
+    assert table.columns == ["Through", "kbit/s", "ViSQOL", "SI-SDR", "Mel distance"]
+    assert all(len(row) == len(table.columns) for row in table.rows)
+    assert result.conditions["visqol"].startswith("audio mode")
+
+
 def test_opus_of_music_is_asked_for_the_codecs_bitrates(lm):
     # A level of the tiny codec takes 5 bits 50 times a second: 0.25 kbit/s.
     assert opus_bitrates(ReconstructionConfig(), "speech", lm) == (6, 8, 12, 16, 24)

@@ -54,6 +54,7 @@ LEAST_OPUS = 4.0
 """kbit/s: however little it is asked for, it takes about as much."""
 
 UNITS = quality.UNITS | spectral.UNITS
+TITLES = {"visqol": "ViSQOL", "stoi": "STOI", "si_sdr": "SI-SDR", "mel_distance": "Mel distance"}
 
 TRAINING_SHARE = 0.4
 """Of the progress, where a decoder of semantic tokens is trained."""
@@ -92,7 +93,10 @@ def evaluate(request: ExperimentRequest) -> ExperimentResult:
         lambda share: request.progress(begun + (1 - begun) * share),
     )
     speakers = [utterance.speaker for utterance in chosen]
-    metrics = mean_metrics(values, UNITS, speakers, request.seed, PAPER)
+    # The paper's scores are of speech, and so is intelligibility.
+    units = {name: unit for name, unit in UNITS.items() if mode == "speech" or name != "stoi"}
+    paper = PAPER if mode == "speech" else {}
+    metrics = mean_metrics(values, units, speakers, request.seed, paper)
     # Of the recording beside itself only ViSQOL is no constant.
     metrics = {k: m for k, m in metrics.items() if k == "visqol.itself" or ".itself" not in k}
     if "visqol.itself" not in metrics:
@@ -103,16 +107,17 @@ def evaluate(request: ExperimentRequest) -> ExperimentResult:
     rows: list[list[TableCell]] = []
     for system in systems:
         rate = values[system.name].rate
-        cells = [metrics.get(f"{name}.{system.name}") for name in UNITS]
+        cells = [metrics.get(f"{name}.{system.name}") for name in units]
         rows.append([system.title, None if rate is None else round(rate, 2), *cells])
     ceiling = metrics["visqol.itself"].value
     table = Table(
         "Reconstruction quality",
-        ["Through", "kbit/s", "ViSQOL", "STOI", "SI-SDR", "Mel distance"],
+        ["Through", "kbit/s", *(TITLES[name] for name in units)],
         rows,
         f"ViSQOL in {mode} mode with the {visqol.mapper} mapper, whose ceiling is {ceiling:.2f}, "
-        "not 5. Opus at its true bitrate, without the file format around it. A decoder that makes "
-        "its own phases has a low SI-SDR, however good it sounds.",
+        "not 5. Opus at its true bitrate, without the file format around it; it takes no less than "
+        f"about {LEAST_OPUS:g} kbit/s. A decoder that makes its own phases has a low SI-SDR, "
+        "however good it sounds.",
     )
     plots = _plots(systems, values, metrics, request.out / "visqol-by-bitrate.svg")
     return ExperimentResult(metrics, [table], plots, conditions)

@@ -29,7 +29,8 @@ PROFILES = {
 def pitch_classes(notes: np.ndarray) -> np.ndarray:
     """Share of the notes (n, 4) that begin on each class from C, (12,); zeros without notes."""
     counts = np.bincount(notes[:, 2].astype(int) % CLASSES, minlength=CLASSES)
-    return counts / max(1, counts.sum())
+    shares: np.ndarray = counts / max(1, counts.sum())
+    return shares
 
 
 def pitch_class_distance(first: np.ndarray, second: np.ndarray) -> float | None:

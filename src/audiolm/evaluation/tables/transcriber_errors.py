@@ -72,4 +72,5 @@ def _played(notes: np.ndarray, window: Window, table: str) -> np.ndarray:
     except ValueError as error:
         raise CorpusError(f"{table}: {error}; give rows of onset, offset, note, velocity") from None
     inside = (notes[:, 0] >= window.begin) & (notes[:, 0] < window.begin + window.audio.seconds)
-    return notes[inside] - np.array([window.begin, window.begin, 0, 0])
+    moved: np.ndarray = notes[inside] - np.array([window.begin, window.begin, 0, 0])
+    return moved

@@ -64,22 +64,24 @@ class Gate:
             await self.app(scope, receive, send)
             return
 
+        body = Body(receive, self.upload_bytes)
+        has_body = scope["method"] not in ("GET", "HEAD")
+
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)
-                if message["status"] in (408, 413):  # the rest of the body is not waited for
+                if message["status"] in (408, 413) and has_body and not body.ended:
                     headers["Connection"] = "close"
                     if "expect" not in Headers(scope=scope):  # else it asks before it sends
-                        await _let_pass(receive)
+                        await body.let_pass()
             await send(message)
 
-        has_body = scope["method"] not in ("GET", "HEAD")
         self._open += has_body
         try:
             self._check(scope)
-            await self.app(scope, self._bounded(receive), send_with_headers)
+            await self.app(scope, body.receive, send_with_headers)
         except Refusal as refusal:  # before an answer has begun: `app` turns its own into answers
             await error_answer(refusal)(scope, receive, send_with_headers)
         finally:
@@ -105,7 +107,7 @@ class Gate:
             )
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > self.upload_bytes + FORM_BYTES:
-            raise self._too_large()
+            raise too_large(self.upload_bytes)
         if self._open > MOST_OPEN:
             raise busy(2)
 
@@ -116,38 +118,54 @@ class Gate:
         same = hmac.compare_digest(given.strip().encode(), self.token.encode())
         return same and kind.lower() == "bearer"
 
-    def _bounded(self, receive: Receive) -> Receive:
-        """`receive` that refuses a body past its limit, and one that does not come."""
-        came, more = 0, True
 
-        async def bounded() -> Message:
-            nonlocal came, more
-            if not more:  # then only the client's leaving is waited for
-                return await receive()
-            try:
-                message = await asyncio.wait_for(receive(), PATIENCE)
-            except TimeoutError:
-                raise Refusal(408, f"body: nothing came for {PATIENCE:g} s; send it again") from None
-            came += len(message.get("body", b""))
-            more = message.get("more_body", False)
-            if came > self.upload_bytes + FORM_BYTES:
-                raise self._too_large()
-            return message
+class Body:
+    """What comes with a request: refused past its limit, and where nothing comes.
 
-        return bounded
+    Args:
+        receive: that of the server.
+        upload_bytes: of the file in it.
+    """
 
-    def _too_large(self) -> Refusal:
-        megabytes = self.upload_bytes / 1e6
-        return Refusal(413, f"body: is larger than {megabytes:g} MB; send a shorter recording")
+    def __init__(self, receive: Receive, upload_bytes: int) -> None:
+        self._receive = receive
+        self._upload_bytes = upload_bytes
+        self._came = 0
+        self.ended = False
+
+    async def receive(self) -> Message:
+        """The next message.
+
+        Raises:
+            Refusal: 408, nothing came; 413, it is too large.
+        """
+        if self.ended:  # only the client's leaving is waited for
+            return await self._receive()
+        try:
+            message = await asyncio.wait_for(self._next(), PATIENCE)
+        except TimeoutError:
+            raise Refusal(408, f"body: nothing came for {PATIENCE:g} s; send it again") from None
+        self._came += len(message.get("body", b""))
+        if self._came > self._upload_bytes + FORM_BYTES:
+            raise too_large(self._upload_bytes)
+        return message
+
+    async def let_pass(self) -> None:
+        """What is on its way, for a moment: who is still sending might miss the answer."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LINGER):
+                while not self.ended:
+                    await self._next()
+
+    async def _next(self) -> Message:
+        message = await self._receive()
+        self.ended = message["type"] != "http.request" or not message.get("more_body", False)
+        return message
 
 
-async def _let_pass(receive: Receive) -> None:
-    """What is on its way, for a moment: a client that is still sending might miss the answer."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(LINGER):
-            message = await receive()
-            while message["type"] == "http.request" and message.get("more_body", False):
-                message = await receive()
+def too_large(upload_bytes: int) -> Refusal:
+    """What came, or would come, is larger than a file may be."""
+    return Refusal(413, f"body: is larger than {upload_bytes / 1e6:g} MB; send a shorter recording")
 
 
 def _name(host: str) -> str:

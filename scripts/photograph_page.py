@@ -1,6 +1,6 @@
 """Draw docs/page-desktop.png and docs/page-phone.png: `audiolm serve` in Chromium, after some use.
 
-    python scripts/photograph_page.py [--chromium /usr/bin/chromium] [--out docs]
+python scripts/photograph_page.py [--chromium /usr/bin/chromium] [--out docs]
 """
 
 import argparse
@@ -25,10 +25,10 @@ def use(page: Page, address: str) -> None:
     page.check("[value=continuation]", force=True)
     page.select_option("#system", "both")
     page.fill("#seconds", "5")
-    page.fill("#seed", "3")
     page.click("#go")
-    page.wait_for_function("document.querySelectorAll('.take[data-done]').length === 3")
-    page.wait_for_timeout(1500)
+    for number in (1, 2, 3):
+        page.wait_for_selector(f".take:nth-child({number})[data-done]")
+    page.wait_for_timeout(1500)  # of playing
 
 
 def main() -> None:

@@ -9,7 +9,9 @@ import sys
 import pytest
 
 pytest.importorskip("uvicorn", reason="extra [page] is not installed")
-httpx = pytest.importorskip("httpx", reason="httpx is not installed")
+pytest.importorskip("httpx", reason="httpx is not installed")
+
+import httpx
 
 from audiolm.cli import serve
 

@@ -12,11 +12,11 @@ pytest.importorskip("starlette", reason="extra [page] is not installed")
 pytest.importorskip("httpx", reason="httpx is not installed")
 
 import httpx
+from serving import Servers, wav
 from starlette.testclient import TestClient
 
 from audiolm.server.app import Limits, create_app
 from audiolm.server.served import ServedModel
-from serving import Servers, wav
 from tiny import noise, tiny_model
 
 BASE = "http://127.0.0.1:8000"

@@ -1,4 +1,4 @@
-"""Recordings as bytes, a model that is slow, and servers that listen: for the tests of this folder."""
+"""Recordings as bytes, a model that is slow, and servers that listen: for the tests here."""
 
 import io
 import threading
@@ -80,7 +80,7 @@ class Servers:
             listener.close()
 
 
-def wait_until(true: Callable[[], bool], seconds: float = 10.0) -> None:
+def wait_until(true: Callable[[], bool], seconds: float = 30.0) -> None:
     """Until something is so; a failure when it does not become so."""
     deadline = time.monotonic() + seconds
     while not true():

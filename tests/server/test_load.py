@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
+from serving import SlowModel, wait_until, wav
 
 from audiolm.server import answers, gate
 from audiolm.server.served import ServedModel
-from serving import SlowModel, wait_until, wav
 from tiny import noise
 
 PROMPT = wav(noise(1.0))

@@ -4,8 +4,10 @@ import shutil
 import time
 
 import pytest
-
 from serving import wait_until
+
+import audiolm
+from audiolm.server.served import ServedModel
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -46,7 +48,7 @@ def page(browser, live):
     opened.on("request", asked)
     opened.on("console", said)
     opened.on("pageerror", lambda error: faults.append(str(error)))
-    opened.set_default_timeout(15_000)
+    opened.set_default_timeout(30_000)
     opened.goto(address)
     opened.wait_for_selector("body[data-ready]")
     yield opened
@@ -110,7 +112,7 @@ def test_systems_side_by_side_and_levels(page):
     assert take.inner_text().startswith("4 of 4 levels: 1.0 kbit/s")
     page.focus(".level")
     page.keyboard.press("Home")
-    page.wait_for_function("document.querySelector('.levels-said').textContent.startsWith('1 of 4')")
+    wait_until(lambda: page.inner_text(".levels-said").startswith("1 of 4 levels"))
     page.wait_for_selector(".take:first-child:not(.making)")
     page.get_by_role("button", name="Original").click()
     wait_until(lambda: page.inner_text(".levels-said") == "The original")
@@ -124,6 +126,7 @@ def test_a_drag_selects_what_is_said_anew(page, lm, monkeypatch):
         return audio
 
     monkeypatch.setattr(type(lm), "edit", staticmethod(edit), raising=False)
+    monkeypatch.setattr(ServedModel, "_can_edit", lambda _: True)
     page.reload()  # it asks again what the models can
     page.wait_for_selector("body[data-ready]")
     page.click("#example")
@@ -139,6 +142,31 @@ def test_a_drag_selects_what_is_said_anew(page, lm, monkeypatch):
     page.wait_for_selector(".take[data-done]")
     assert len(asked) == 1 and asked[0][0] == float(page.input_value("#from"))
     assert asked[0][1] == 2.5
+
+
+def test_whether_it_is_made_is_said_in_words(page, monkeypatch):
+    found = {
+        "verdict": "partly made",
+        "probability": 0.9,
+        "timeline": [
+            {"start": 0.0, "end": 3.0, "probability": 0.1, "made": False},
+            {"start": 3.0, "end": 4.0, "probability": 0.9, "made": True},
+        ],
+        "mark": {"found": True},
+        "note": "a note",
+    }
+    monkeypatch.setattr(audiolm, "detect", lambda audio: found, raising=False)
+    page.reload()
+    page.wait_for_selector("body[data-ready]")
+    page.click("#example")
+    page.check("[value=detection]", force=True)
+    page.click("#go")
+    page.wait_for_selector(".take[data-done]")
+    assert page.inner_text(".verdict") == (
+        "Partly made: 90 % likely. It bears the mark of this program."
+    )
+    assert page.inner_text(".take .state") == "a note"
+    assert len(page.query_selector_all(".strip i")) == 2
 
 
 def test_what_a_model_lacks_is_greyed_and_says_why(page):

@@ -7,8 +7,8 @@ import zlib
 import numpy as np
 import pytest
 import soundfile
-
 from serving import wav
+
 from tiny import noise
 
 PNG = b"\x89PNG\r\n\x1a\n" + zlib.compress(bytes(1000))
@@ -90,7 +90,9 @@ def test_forms_that_are_none(ask):
     refused(client.post(path, data={"prompt": "/etc/passwd"}), 422, "field prompt: no file came")
     broken = {"Content-Type": "multipart/form-data; boundary=x"}
     refused(client.post(path, content=b"--y\r\n", headers=broken), 400, "")
-    refused(client.post(path, content=b"no", headers={"Content-Type": "multipart/form-data"}), 400, "")
+    refused(
+        client.post(path, content=b"no", headers={"Content-Type": "multipart/form-data"}), 400, ""
+    )
     many = [("prompt", ("a", b"1")), ("prompt", ("b", b"2"))]
     refused(client.post(path, files=many), 400, "Too many files")
     twice = {"seed": ["1", "2"]}

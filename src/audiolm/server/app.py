@@ -1,7 +1,7 @@
 """The application: a request becomes fields and a recording, then work, then an answer.
 
-    gate ──► form ──► fields ──► recording ──► queue ──► worker's thread ──► chunks to the client
-              413       422         400          503        stops when the client has gone
+gate ──► form ──► fields ──► recording ──► queue ──► worker's thread ──► chunks to the client
+          413       422         400          503        stops when the client has gone
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from audiolm.server.answers import JobAnswer
 from audiolm.server.fields import Fields, fields_of
 from audiolm.server.gate import Gate
 from audiolm.server.openapi import description
-from audiolm.server.refusals import Refusal, error_answer
+from audiolm.server.refusals import RefusedError, error_answer
 from audiolm.server.served import ServedModel, chosen
 from audiolm.server.uploads import read_upload
 from audiolm.server.verbs import (
@@ -142,9 +142,9 @@ def create_app(
             Route("/openapi.json", openapi),
             Mount("/", StaticFiles(directory=PAGE, html=True)),
         ],
-        exception_handlers={
-            kind: on_error for kind in (HTTPException, AudioLMError, Refusal, Exception)
-        },
+        exception_handlers=dict.fromkeys(
+            (HTTPException, AudioLMError, RefusedError, Exception), on_error
+        ),
         lifespan=lifespan,
     )
     return Gate(app, limits.upload_bytes, token)

@@ -8,7 +8,7 @@ from starlette.datastructures import FormData, UploadFile
 from audiolm.arguments import LARGEST_SEED, MINIMUM_PROMPT_SECONDS
 from audiolm.configuration import Configuration, parse
 from audiolm.errors import ConfigurationError
-from audiolm.server.refusals import Refusal
+from audiolm.server.refusals import RefusedError
 from audiolm.stages import Acoustic
 
 MOST_DRAWS = 8
@@ -92,7 +92,7 @@ class Continuation(Resynthesis):
     """Leave the prompt out of the answer."""
 
 
-class Edit(Fields):
+class Edit(Drawn):
     """A gap between two sides that stay."""
 
     start: float = Field(ge=0)
@@ -107,8 +107,11 @@ class Edit(Fields):
     keep_content: bool = False
     """Say the same anew."""
 
-    seed: int = Field(default=0, ge=0, le=LARGEST_SEED)
-    """One seed gives one result."""
+    levels: int | None = Field(default=None, ge=1)
+    """How many of the codec's levels to make; the model's own number unless given."""
+
+    best_of: int = Field(default=4, ge=1, le=MOST_DRAWS)
+    """How many insides to draw; the one is kept after which the far side is likeliest."""
 
 
 class Detection(Configuration):
@@ -128,7 +131,7 @@ def fields_of(cls: type[F], form: FormData, file: str) -> tuple[F, UploadFile]:
 
     Raises:
         ConfigurationError: a field is unknown, there twice, or has a value that cannot be.
-        Refusal: 422, there is no file.
+        RefusedError: 422, there is no file.
     """
     upload: UploadFile | None = None
     given: dict[str, Any] = {}
@@ -142,7 +145,7 @@ def fields_of(cls: type[F], form: FormData, file: str) -> tuple[F, UploadFile]:
         elif value != "" and name != file:
             given[name] = value
     if upload is None:
-        raise Refusal(422, f"field {file}: no file came; send one as multipart/form-data")
+        raise RefusedError(422, f"field {file}: no file came; send one as multipart/form-data")
     return parse(cls, given, "field"), upload
 
 

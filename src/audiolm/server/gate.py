@@ -14,7 +14,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from audiolm.server.answers import PATIENCE
-from audiolm.server.refusals import Refusal, busy, error_answer
+from audiolm.server.refusals import RefusedError, busy, error_answer
 
 MOST_OPEN = 64
 """Requests with a body that may be open at once."""
@@ -82,7 +82,7 @@ class Gate:
         try:
             self._check(scope)
             await self.app(scope, body.receive, send_with_headers)
-        except Refusal as refusal:  # before an answer has begun: `app` turns its own into answers
+        except RefusedError as refusal:  # before an answer has begun: `app` turns its own into answers
             await error_answer(refusal)(scope, receive, send_with_headers)
         finally:
             self._open -= has_body
@@ -91,15 +91,15 @@ class Gate:
         headers = Headers(scope=scope)
         host = headers.get("host", "")
         if self.token is None and _name(host) not in LOOPBACK_NAMES:
-            raise Refusal(403, f"host: {host[:60]!r} is not this machine; start with --token")
+            raise RefusedError(403, f"host: {host[:60]!r} is not this machine; start with --token")
         origin = headers.get("origin")
         if headers.get("sec-fetch-site") == "cross-site" or (
             origin is not None and urlsplit(origin).netloc != host
         ):
-            raise Refusal(403, "origin: another site may not ask; open the page of this server")
+            raise RefusedError(403, "origin: another site may not ask; open the page of this server")
         path: str = scope["path"]
         if path.startswith("/v1") and path not in OPEN_TO_ALL and not self._knows_token(headers):
-            raise Refusal(
+            raise RefusedError(
                 401,
                 "token: missing or wrong; send the header Authorization: Bearer TOKEN, with what "
                 "was printed at start",
@@ -137,14 +137,14 @@ class Body:
         """The next message.
 
         Raises:
-            Refusal: 408, nothing came; 413, it is too large.
+            RefusedError: 408, nothing came; 413, it is too large.
         """
         if self.ended:  # only the client's leaving is waited for
             return await self._receive()
         try:
             message = await asyncio.wait_for(self._next(), PATIENCE)
         except TimeoutError:
-            raise Refusal(408, f"body: nothing came for {PATIENCE:g} s; send it again") from None
+            raise RefusedError(408, f"body: nothing came for {PATIENCE:g} s; send it again") from None
         self._came += len(message.get("body", b""))
         if self._came > self._upload_bytes + FORM_BYTES:
             raise too_large(self._upload_bytes)
@@ -163,9 +163,9 @@ class Body:
         return message
 
 
-def too_large(upload_bytes: int) -> Refusal:
+def too_large(upload_bytes: int) -> RefusedError:
     """What came, or would come, is larger than a file may be."""
-    return Refusal(413, f"body: is larger than {upload_bytes / 1e6:g} MB; send a shorter recording")
+    return RefusedError(413, f"body: is larger than {upload_bytes / 1e6:g} MB; send a shorter recording")
 
 
 def _name(host: str) -> str:

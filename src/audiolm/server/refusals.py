@@ -11,12 +11,11 @@ from starlette.responses import JSONResponse
 
 from audiolm.errors import AudioLMError, ConfigurationError
 
-
 LONGEST = 400
 """Letters of a line: what a request said is repeated in it."""
 
 
-class Refusal(AudioLMError):
+class RefusedError(AudioLMError):
     """A request is refused, with this status.
 
     Args:
@@ -31,9 +30,9 @@ class Refusal(AudioLMError):
         self.headers = headers or {}
 
 
-def busy(seconds: int) -> Refusal:
+def busy(seconds: int) -> RefusedError:
     """All places are taken; ask again after so many seconds."""
-    return Refusal(
+    return RefusedError(
         503, f"busy: ask again in {seconds} s, as Retry-After says", {"Retry-After": str(seconds)}
     )
 
@@ -41,7 +40,7 @@ def busy(seconds: int) -> Refusal:
 def error_answer(error: Exception) -> JSONResponse:
     """The answer to a request that went wrong."""
     headers: dict[str, str] = {}
-    if isinstance(error, Refusal):
+    if isinstance(error, RefusedError):
         status, message, headers = error.status, str(error), error.headers
     elif isinstance(error, HTTPException):  # of the routes: 404, 405; of a form: 400
         status, message = error.status_code, error.detail

@@ -40,10 +40,12 @@ class ServedModel:
             "acoustic_only": ("acoustic_only" in stages, "stage acoustic_only"),
             "parallel": ("parallel" in stages, "stage parallel"),
             "guidance": (self._can_be_guided(), "stage that has learnt guidance"),
-            "edit": (getattr(self.lm, "edit", None) is not None, "way to edit"),
+            "edit": (self._can_edit(), "stages that fill a gap"),
             "detect": (getattr(audiolm, "detect", None) is not None, "detector"),
         }
-        return {what: f"this model has no {part}" for what, (there, part) in has.items() if not there}
+        return {
+            what: f"this model has no {part}" for what, (there, part) in has.items() if not there
+        }
 
     def about(self) -> dict[str, Any]:
         """What a page needs to know of it."""
@@ -64,6 +66,13 @@ class ServedModel:
             "temperatures": [sampling[k].temperature for k in ("semantic", "coarse", "fine")],
             "prompt": f"/v1/models/{self.name}/prompt" if self.prompt else None,
         }
+
+    def _can_edit(self) -> bool:
+        semantic = self.lm.stages.get("semantic")
+        learnt = semantic is not None and getattr(
+            semantic.config.layout, "fill_in_the_middle", False
+        )
+        return hasattr(self.lm, "edit") and "parallel" in self.lm.stages and learnt
 
     def _can_be_guided(self) -> bool:
         for kind in self.lm.stages.keys() & {"coarse", "parallel"}:

@@ -12,7 +12,7 @@ from typing import BinaryIO
 from audiolm.audio.files import info, read, read_end
 from audiolm.audio.waveform import Audio
 from audiolm.errors import AudioError
-from audiolm.server.refusals import Refusal
+from audiolm.server.refusals import RefusedError
 from audiolm.shapes import SAMPLE_RATE
 
 MOST_CHANNELS = 8
@@ -33,7 +33,7 @@ def read_upload(file: BinaryIO, field: str, longest: float, end: float | None = 
 
     Raises:
         AudioError: it is no recording that can be read.
-        Refusal: 413, it is too long.
+        RefusedError: 413, it is too long.
     """
     with tempfile.TemporaryDirectory(prefix="audiolm-") as folder:
         path = Path(folder) / field
@@ -43,7 +43,7 @@ def read_upload(file: BinaryIO, field: str, longest: float, end: float | None = 
             about = info(path)
             most = longest if end is None else MOST_SECONDS
             if about.seconds > most:
-                raise Refusal(
+                raise RefusedError(
                     413, f"{field}: lasts {about.seconds:.1f} s; send at most {most:g} s of it"
                 )
             if about.channels > MOST_CHANNELS:

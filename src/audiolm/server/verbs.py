@@ -1,11 +1,11 @@
-"""One function per verb: a recording and fields to sound, in blocks as they are made.
+"""One function per verb: a recording and fields to sound, as it is made.
 
 They run in a worker's thread. Each calls `check` where it can, which ends it when the client has
 gone; what is made all at once is told of progress by the stages, and checks then.
 """
 
 import dataclasses
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -26,8 +26,8 @@ from audiolm.server.work import Check
 from audiolm.shapes import SAMPLE_RATE, SEMANTIC_HOP
 from audiolm.stages import Sampling
 
-Blocks = Generator[np.ndarray, None, None]
-"""(n,) float32 each."""
+Chunks = Generator[Audio, None, None]
+"""Sound as it is made."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,11 @@ class Verb:
     """A class of `audiolm.server.fields`."""
     file: str
     """The field of the form that holds the recording."""
-    make: Callable[[AudioLM, Audio, Any, Check], Blocks] | None
+    make: Callable[[AudioLM, Audio, Any, Check], Chunks] | None
     """Makes sound; None where the answer is JSON."""
 
 
-def continuation(lm: AudioLM, prompt: Audio, fields: Continuation, check: Check) -> Blocks:
+def continuation(lm: AudioLM, prompt: Audio, fields: Continuation, check: Check) -> Chunks:
     """As it is made, unless all frames come at once (`acoustic` parallel) or the best is kept."""
     seconds = lm.info.seconds if fields.seconds is None else fields.seconds
     check_prompt(prompt, "prompt")
@@ -65,8 +65,7 @@ def continuation(lm: AudioLM, prompt: Audio, fields: Continuation, check: Check)
             continuation_only=fields.continuation_only,
         )
         with closing(stream):
-            for chunk in stream:
-                yield chunk.samples
+            yield from stream
         return
     yield lm.continuation(
         prompt,
@@ -80,10 +79,10 @@ def continuation(lm: AudioLM, prompt: Audio, fields: Continuation, check: Check)
         baseline=fields.baseline,
         continuation_only=fields.continuation_only,
         progress=lambda *_: check(),
-    ).samples
+    )
 
 
-def resynthesis(lm: AudioLM, audio: Audio, fields: Resynthesis, check: Check) -> Blocks:
+def resynthesis(lm: AudioLM, audio: Audio, fields: Resynthesis, check: Check) -> Chunks:
     """All at once."""
     yield lm.acoustic_generation(
         audio,
@@ -93,17 +92,18 @@ def resynthesis(lm: AudioLM, audio: Audio, fields: Resynthesis, check: Check) ->
         best_of=fields.best_of,
         acoustic=fields.acoustic,
         progress=lambda *_: check(),
-    ).samples
+    )
 
 
-def reconstruction(lm: AudioLM, audio: Audio, fields: Reconstruction, check: Check) -> Blocks:
+def reconstruction(lm: AudioLM, audio: Audio, fields: Reconstruction, check: Check) -> Chunks:
     """Ten seconds at a time."""
     samples = audio.samples
     pieces = [samples[at : at + CHUNK_SAMPLES] for at in range(0, len(samples), CHUNK_SAMPLES)]
-    yield from lm.reconstruct_stream(pieces, fields.levels)
+    for made in lm.reconstruct_stream(pieces, fields.levels):
+        yield Audio(made, SAMPLE_RATE)
 
 
-def edit(lm: AudioLM, audio: Audio, fields: Edit, check: Check) -> Blocks:
+def edit(lm: AudioLM, audio: Audio, fields: Edit, check: Check) -> Chunks:
     """All at once."""
     method: Callable[..., Audio] | None = getattr(lm, "edit", None)
     if method is None:
@@ -115,7 +115,11 @@ def edit(lm: AudioLM, audio: Audio, fields: Edit, check: Check) -> Blocks:
         seconds=fields.seconds,
         keep_content=fields.keep_content,
         seed=fields.seed,
-    ).samples
+        sampling=_sampling(lm, fields),
+        levels=fields.levels,
+        best_of=fields.best_of,
+        progress=lambda *_: check(),
+    )
 
 
 def detection(audio: Audio) -> dict[str, Any]:
@@ -204,18 +208,14 @@ def prompt_length(prompt: Audio, fields: Any) -> int:
     return len(prompt.samples) // SEMANTIC_HOP * SEMANTIC_HOP
 
 
-def encoded(blocks: Blocks, form: str) -> Generator[bytes, None, None]:
-    """Blocks as a WAV of unknown length or as its samples alone, piece by piece."""
-    with closing(blocks):
+def encoded(chunks: Chunks, form: str) -> Generator[bytes, None, None]:
+    """Sound as a WAV of unknown length or as its samples alone, piece by piece."""
+    with closing(chunks):
+        blocks = (chunk.samples for chunk in chunks)  # (n,) each
         if form == "wav":
             yield from wav_pieces(blocks, SAMPLE_RATE)
         else:
-            yield from _pcm(blocks)
-
-
-def _pcm(blocks: Iterator[np.ndarray]) -> Iterator[bytes]:
-    for block in blocks:
-        yield to_int16(block).astype("<i2").tobytes()
+            yield from (to_int16(block).astype("<i2").tobytes() for block in blocks)
 
 
 def _sampling(lm: AudioLM, fields: Drawn) -> dict[str, Sampling]:
@@ -245,4 +245,4 @@ def _plain(value: Any) -> Any:
         return [_plain(inner) for inner in value]
     if isinstance(value, float) and not np.isfinite(value):
         return None
-    return value
+    return value if isinstance(value, str | int | float | None) else str(value)

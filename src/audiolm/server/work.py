@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
 
-from audiolm.server.refusals import Refusal, busy
+from audiolm.server.refusals import RefusedError, busy
 
 Check = Callable[[], None]
 """Raises `Gone` where nobody waits for the work any longer; to be called now and then."""
@@ -95,7 +95,7 @@ class Workers:
         """Put work into the queue.
 
         Raises:
-            Refusal: 503, all places are taken.
+            RefusedError: 503, all places are taken.
         """
         job = Job(make)
         with self._lock:
@@ -107,7 +107,7 @@ class Workers:
             job.future = self._threads.submit(self._timed, job)
         except RuntimeError:
             self._done(job)
-            raise Refusal(503, "the server is being stopped", {"Retry-After": "10"}) from None
+            raise RefusedError(503, "the server is being stopped", {"Retry-After": "10"}) from None
         job.future.add_done_callback(lambda _: self._done(job))
         return job
 

@@ -4,7 +4,7 @@ import { post, readWav } from "./api.js";
 import { Take } from "./take.js";
 import { SAMPLE_RATE, Track, wavOf } from "./sound.js";
 
-const LEAD_IN = 1; // seconds of the prompt that are heard before what follows it
+const LEAD_IN = 1; // seconds that are heard before what is made
 
 /**
  * Ask for sound and show it while it comes.
@@ -12,7 +12,8 @@ const LEAD_IN = 1; // seconds of the prompt that are heard before what follows i
  * @param {string} verb
  * @param {Float32Array} samples of the recording
  * @param {Object} fields
- * @param {Object} how `expected` samples; `made(prompt, length)`: what of it is made; `play`
+ * @param {Object} how `expected` samples; `made(prompt, length)`: what of it is made; `play`: hear it
+ *   at once, from a second before that which is made
  */
 async function stream(take, verb, samples, fields, { expected, made, play }) {
   take.making(true);
@@ -32,7 +33,7 @@ async function stream(take, verb, samples, fields, { expected, made, play }) {
       const waited = ((performance.now() - started) / 1000).toFixed(1);
       take.state(`The first sound came after ${waited} s.`);
       take.root.dataset.firstSound = waited;
-      if (play) take.playable.player.play(Math.max(0, prompt - LEAD_IN * SAMPLE_RATE));
+      if (play) take.playable.player.play(Math.max(0, made(prompt, whole())[0][0] - LEAD_IN * SAMPLE_RATE));
     }
     take.playable.grow();
   });
@@ -90,7 +91,7 @@ export async function reconstruction(take, samples, model) {
     const button = document.createElement("button");
     button.type = "button";
     button.textContent = words;
-    button.addEventListener("click", () => choose(key));
+    button.addEventListener("click", () => guarded(key));
     take.part("presets").append(button);
     buttons.set(key, button);
   }
@@ -128,7 +129,6 @@ export async function reconstruction(take, samples, model) {
   }
 
   const guarded = (key) => choose(key).catch((error) => take.abort.signal.aborted || take.fail(error.message));
-  for (const [key, button] of buttons) button.onclick = () => guarded(key);
   slider.addEventListener("change", () => guarded(Number(slider.value)));
   slider.addEventListener("input", () => {
     said.textContent = `${slider.value} of ${model.levels} levels: ${rate(slider.value)}`;
@@ -144,34 +144,25 @@ export async function detection(take, samples) {
   const answer = await post("detections", wavOf(samples), {}, take.abort.signal, () => {});
   const found = await answer.json();
   take.finish(null);
-  const percent = Math.round(100 * found.probability);
   const verdict = take.part("verdict");
-  const words = typeof found.verdict === "string" ? found.verdict : found.verdict ? "made" : "recorded";
-  verdict.textContent = `${words[0].toUpperCase()}${words.slice(1)}: ${percent} % likely to be made.`;
-  const mark = found.mark?.found ?? found.mark;
-  if (mark === true) verdict.textContent += " It bears the mark of this program.";
+  verdict.textContent = wordsOf(found);
   verdict.hidden = false;
-  const spans = spansOf(found.timeline, samples.length / SAMPLE_RATE);
+  take.state(found.note ?? "");
   const strip = take.part("strip");
-  strip.hidden = !spans.length;
-  for (const { length, probability } of spans) {
+  strip.hidden = !found.timeline.length;
+  for (const { start, end, probability } of found.timeline) {
     const bar = document.createElement("i");
-    bar.style.flexGrow = length;
-    bar.style.opacity = probability;
+    bar.style.flexGrow = end - start;
+    bar.style.opacity = probability ?? 0; // of silence nothing is known
     strip.append(bar);
   }
   take.root.dataset.done = "true";
   return verdict.textContent;
 }
 
-/** A timeline as lengths and probabilities; numbers alone are equally long. */
-function spansOf(timeline, whole) {
-  if (!Array.isArray(timeline)) return [];
-  return timeline.map((entry) => {
-    if (typeof entry === "number") return { length: whole / timeline.length, probability: entry };
-    const [start, end, probability] = Array.isArray(entry)
-      ? entry
-      : [entry.start, entry.end, entry.probability];
-    return { length: end - start, probability };
-  });
+/** A detection in words. */
+function wordsOf({ verdict, probability, mark }) {
+  const first = `${verdict[0].toUpperCase()}${verdict.slice(1)}`;
+  const likely = probability === null ? "" : `: ${Math.round(100 * probability)} % likely`;
+  return `${first}${likely}.${mark?.found ? " It bears the mark of this program." : ""}`;
 }

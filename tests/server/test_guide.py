@@ -26,8 +26,7 @@ def test_the_commands_of_the_guide(live, tmp_path):
             command, shell=True, cwd=tmp_path, capture_output=True, text=True, timeout=60
         )
         assert answer.returncode == 0, f"{command}\n{answer.stderr}"
-        out = command.rpartition("-o ")[2]
-        if out.endswith(".wav"):
+        if out := "".join(re.findall(r"-o (\S+\.wav)$", command)):
             content = (tmp_path / out).read_bytes()
             # This model may lack what an edit takes, and says so.
             lengths[out] = None if content[:1] == b"{" else read(tmp_path / out).seconds

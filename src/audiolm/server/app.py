@@ -26,7 +26,7 @@ from audiolm.server.answers import JobAnswer
 from audiolm.server.fields import Fields, fields_of
 from audiolm.server.gate import Gate
 from audiolm.server.openapi import description
-from audiolm.server.refusals import RefusedError, error_answer
+from audiolm.server.refusals import error_answer
 from audiolm.server.served import ServedModel, chosen
 from audiolm.server.uploads import read_upload
 from audiolm.server.verbs import (
@@ -142,9 +142,7 @@ def create_app(
             Route("/openapi.json", openapi),
             Mount("/", StaticFiles(directory=PAGE, html=True)),
         ],
-        exception_handlers=dict.fromkeys(
-            (HTTPException, AudioLMError, RefusedError, Exception), on_error
-        ),
+        exception_handlers=dict.fromkeys((HTTPException, AudioLMError, Exception), on_error),
         lifespan=lifespan,
     )
     return Gate(app, limits.upload_bytes, token)

@@ -82,7 +82,9 @@ class Gate:
         try:
             self._check(scope)
             await self.app(scope, body.receive, send_with_headers)
-        except RefusedError as refusal:  # before an answer has begun: `app` turns its own into answers
+        except (
+            RefusedError
+        ) as refusal:  # before an answer has begun: `app` turns its own into answers
             await error_answer(refusal)(scope, receive, send_with_headers)
         finally:
             self._open -= has_body
@@ -96,7 +98,9 @@ class Gate:
         if headers.get("sec-fetch-site") == "cross-site" or (
             origin is not None and urlsplit(origin).netloc != host
         ):
-            raise RefusedError(403, "origin: another site may not ask; open the page of this server")
+            raise RefusedError(
+                403, "origin: another site may not ask; open the page of this server"
+            )
         path: str = scope["path"]
         if path.startswith("/v1") and path not in OPEN_TO_ALL and not self._knows_token(headers):
             raise RefusedError(
@@ -144,7 +148,9 @@ class Body:
         try:
             message = await asyncio.wait_for(self._next(), PATIENCE)
         except TimeoutError:
-            raise RefusedError(408, f"body: nothing came for {PATIENCE:g} s; send it again") from None
+            raise RefusedError(
+                408, f"body: nothing came for {PATIENCE:g} s; send it again"
+            ) from None
         self._came += len(message.get("body", b""))
         if self._came > self._upload_bytes + FORM_BYTES:
             raise too_large(self._upload_bytes)
@@ -165,7 +171,9 @@ class Body:
 
 def too_large(upload_bytes: int) -> RefusedError:
     """What came, or would come, is larger than a file may be."""
-    return RefusedError(413, f"body: is larger than {upload_bytes / 1e6:g} MB; send a shorter recording")
+    return RefusedError(
+        413, f"body: is larger than {upload_bytes / 1e6:g} MB; send a shorter recording"
+    )
 
 
 def _name(host: str) -> str:

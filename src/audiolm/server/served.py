@@ -41,7 +41,7 @@ class ServedModel:
             "parallel": ("parallel" in stages, "stage parallel"),
             "guidance": (self._can_be_guided(), "stage that has learnt guidance"),
             "edit": (self._can_edit(), "stages that fill a gap"),
-            "detect": (getattr(audiolm, "detect", None) is not None, "detector"),
+            "detection": (getattr(audiolm, "detect", None) is not None, "detector"),
         }
         return {
             what: f"this model has no {part}" for what, (there, part) in has.items() if not there

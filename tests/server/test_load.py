@@ -9,7 +9,7 @@ import httpx
 import pytest
 from serving import SlowModel, wait_until, wav
 
-from audiolm.server import answers, gate
+from audiolm.server import answers, app, gate
 from audiolm.server.served import ServedModel
 from tiny import noise
 
@@ -42,6 +42,17 @@ def test_fifty_at_once_are_answered_whole_or_refused(live, slow):
     assert all(1 <= int(answer.headers["retry-after"]) <= 60 for answer in refused)
     assert slow.begun == slow.closed == len(whole)
     assert len(ask(address).content) == 32_000  # and the next one is served
+
+
+def test_no_more_are_let_in_than_can_be_held(live, slow, monkeypatch):
+    monkeypatch.setattr(app, "MORE_OPEN", 0)
+    address = live({"slow": ServedModel("slow", slow)}, queue=0)
+    with ThreadPoolExecutor(1) as other:
+        first = other.submit(ask, address, 3)
+        wait_until(lambda: slow.begun == 1)
+        answer = ask(address)
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
+        assert len(first.result().content) == 96_000
 
 
 def test_the_first_sound_comes_before_the_last_is_made(live, slow):

@@ -43,6 +43,9 @@ from audiolm.server.work import Check, Workers
 PAGE = Path(__file__).parent / "page"
 """The static files."""
 
+MORE_OPEN = 64
+"""Requests that may be open beside those that work or wait: they come in, or are being refused."""
+
 READERS = 2
 """Uploads that are decoded at a time."""
 
@@ -145,4 +148,4 @@ def create_app(
         exception_handlers=dict.fromkeys((HTTPException, AudioLMError, Exception), on_error),
         lifespan=lifespan,
     )
-    return Gate(app, limits.upload_bytes, token)
+    return Gate(app, limits.upload_bytes, token, MORE_OPEN + limits.workers + limits.queue)

@@ -16,9 +16,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from audiolm.server.answers import PATIENCE
 from audiolm.server.refusals import RefusedError, busy, error_answer
 
-MOST_OPEN = 64
-"""Requests with a body that may be open at once."""
-
 FORM_BYTES = 64 * 1024
 """What the fields of a form and its separators may take beside the file."""
 
@@ -50,10 +47,14 @@ class Gate:
         app: what is behind it.
         upload_bytes: of a file.
         token: what /v1 asks for; nothing when None, and then only loopback names are answered to.
+        most_open: requests with a body that may be open at once, those included that are answered.
     """
 
-    def __init__(self, app: ASGIApp, upload_bytes: int, token: str | None) -> None:
+    def __init__(
+        self, app: ASGIApp, upload_bytes: int, token: str | None, most_open: int = 64
+    ) -> None:
         self.app = app
+        self.most_open = most_open
         self.upload_bytes = upload_bytes
         self.token = token
         self._open = 0
@@ -112,7 +113,7 @@ class Gate:
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > self.upload_bytes + FORM_BYTES:
             raise too_large(self.upload_bytes)
-        if self._open > MOST_OPEN:
+        if self._open > self.most_open:
             raise busy(2)
 
     def _knows_token(self, headers: Headers) -> bool:

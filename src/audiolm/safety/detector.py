@@ -11,6 +11,7 @@ from typing import Literal
 
 import torch
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor, nn
 
 from audiolm.audio.mel import LogMel, MelConfig
@@ -33,8 +34,9 @@ class DetectorNetworkConfig(Configuration):
 
     mel: MelConfig = MelConfig(bins=64)
     """The spectrogram that it sees."""
-    channels: tuple[int, ...] = (32, 64, 128, 128, 256, 256)
-    """Of its blocks; half the paper's, for a second in a few milliseconds and a part of 1 MB."""
+    channels: tuple[int, ...] = Field(default=(16, 32, 64, 128, 128, 256), min_length=1)
+    """Of its blocks; the paper's are 64 to 512, which is more than a part of 3 MB can hold, and
+    more than a CPU can listen to for hours."""
 
 
 class DetectorConfig(DetectorNetworkConfig):

@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 
 from audiolm.audio.decoding import SILENCE
 from audiolm.device import torch_defaults
-from audiolm.safety.classifier import CROP, WINDOW_HOP, WINDOWS_AT_ONCE
+from audiolm.safety.classifier import CROP, WINDOW_HOP
 from audiolm.safety.detector import Detector
 from audiolm.shapes import SAMPLE_RATE
 
+AT_ONCE = 16
+"""Windows in one batch: more of them do not fit a CPU's cache, and take longer."""
 WINDOW_SECONDS = CROP / SAMPLE_RATE
 HOP_SECONDS = WINDOW_HOP / SAMPLE_RATE
 
@@ -91,8 +93,8 @@ class WindowScores:
         """Score windows (n, CROP), a bounded number at once."""
         device = self._detector.head.weight.device
         with torch.inference_mode(), torch_defaults(device):
-            for first in range(0, len(windows), WINDOWS_AT_ONCE):
-                some = np.ascontiguousarray(windows[first : first + WINDOWS_AT_ONCE])
+            for first in range(0, len(windows), AT_ONCE):
+                some = np.ascontiguousarray(windows[first : first + AT_ONCE])
                 scores = self._detector(torch.from_numpy(some).to(device))  # (n, 2)
                 self._scores.append(scores.cpu().numpy())
                 self._silent.append(np.abs(some).max(axis=1) < SILENCE)

@@ -60,8 +60,8 @@ def choose_detector(
     """
     target, folder = choose_device(device), find(model)
     manifest = read_manifest(folder)
-    if DETECTOR.name in manifest.parts:
-        return _loaded(folder, target, "")
+    if (own := own_detector(folder, target)) is not None:
+        return own
     remedy = f"train one with: audiolm train FOLDER --out MODEL --only detector --from {model}"
     if FALLBACK not in bundled_models():
         raise ModelFolderError(f"{folder}: the model has no detector; {remedy}")
@@ -74,6 +74,20 @@ def choose_detector(
         f"for {FALLBACK}"
     )
     return _loaded(bundled, target, note)
+
+
+def own_detector(
+    model: str | Path, device: torch.device | str = "auto"
+) -> ChosenDetector | None:
+    """The detector that a model brings; None where it has none.
+
+    Raises:
+        ModelFolderError, ConfigurationError: as `choose_detector`.
+    """
+    folder = find(model)
+    if DETECTOR.name not in read_manifest(folder).parts:
+        return None
+    return _loaded(folder, choose_device(device), "")
 
 
 def detect(

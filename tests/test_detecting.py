@@ -6,8 +6,6 @@ from types import ModuleType
 import numpy as np
 import pytest
 import soundfile
-from safety.made_up import CONFIG, audio, hears_noise, hiss, tone
-from safety.test_mark_search import MarkReading
 
 import audiolm
 from audiolm import pretrained
@@ -16,6 +14,8 @@ from audiolm.errors import AudioError, ConfigurationError, ModelFolderError
 from audiolm.model_io.folder import save_part
 from audiolm.model_io.manifest import model_fingerprint, read_manifest
 from audiolm.safety.detector import Detector
+from safety.made_up import CONFIG, audio, hears_noise, hiss, tone
+from safety.test_mark_search import MarkReading
 from tiny import tiny_model
 
 

@@ -76,9 +76,7 @@ def choose_detector(
     return _loaded(bundled, target, note)
 
 
-def own_detector(
-    model: str | Path, device: torch.device | str = "auto"
-) -> ChosenDetector | None:
+def own_detector(model: str | Path, device: torch.device | str = "auto") -> ChosenDetector | None:
     """The detector that a model brings; None where it has none.
 
     Raises:
@@ -118,9 +116,7 @@ def detect(
     return detect_channels([samples[:, None]], chosen, false_alarms)
 
 
-def detect_file(
-    path: str | Path, chosen: ChosenDetector, false_alarms: float = 0.01
-) -> Detection:
+def detect_file(path: str | Path, chosen: ChosenDetector, false_alarms: float = 0.01) -> Detection:
     """The same of a file, every channel of it, read in a stream: hours in the memory of seconds.
 
     Raises:

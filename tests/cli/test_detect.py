@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 import soundfile
-from safety.made_up import hiss, tone
-from test_detecting import marks, models  # noqa: F401 - fixtures
 
 from audiolm.cli.main import main
+from safety.made_up import hiss, tone
+from test_detecting import marks, models  # noqa: F401 - fixtures
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Verdicts, timelines, joints."""
 
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -57,8 +57,15 @@ def test_single_windows_are_no_stretch() -> None:
 
 def test_a_stretch_that_is_not_sure_enough_is_none() -> None:
     # Likelier made than not, and below every threshold (they rise from 0 to 2).
-    config = CONFIG.model_copy(update={"made": (CONFIG.made[0].model_copy(
-        update={"thresholds": tuple(np.linspace(3.5, 5, 9).tolist())}),)})
+    config = CONFIG.model_copy(
+        update={
+            "made": (
+                CONFIG.made[0].model_copy(
+                    update={"thresholds": tuple(np.linspace(3.5, 5, 9).tolist())}
+                ),
+            )
+        }
+    )
     answer = judged(of((40, -3.0), (16, 3.0)), config)
     assert answer.verdict == "not detected"
     assert len(answer.timeline) == 1 and answer.joints == ()
@@ -120,7 +127,7 @@ def test_the_likeliest_sequence_is_the_best_of_all(seed) -> None:
     evidence = np.random.default_rng(seed).normal(0, 3, 10)
 
     def score(kinds: tuple[bool, ...]) -> float:
-        changes = sum(a != b for a, b in zip(kinds[:-1], kinds[1:], strict=True))
+        changes = sum(a != b for a, b in pairwise(kinds))
         return sum(e for e, kind in zip(evidence, kinds, strict=True) if kind) - CHANGE * changes
 
     best = max(score(kinds) for kinds in product([False, True], repeat=10))

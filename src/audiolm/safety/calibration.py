@@ -68,14 +68,13 @@ def checked_false_alarms(rate: object) -> float:
     Raises:
         ConfigurationError: it is no number from 0.001 to 0.1.
     """
-    number = rate.item() if isinstance(rate, np.generic) else rate
-    is_number = isinstance(number, int | float) and not isinstance(number, bool)
-    if not is_number or not LOWEST <= number <= HIGHEST:
-        raise ConfigurationError(
-            f"false_alarms: {rate!r} is no rate that a detector is calibrated for; "
-            f"give {LOWEST} to {HIGHEST}"
-        )
-    return float(number)
+    number: object = rate.item() if isinstance(rate, np.generic) else rate
+    if isinstance(number, int | float) and LOWEST <= number <= HIGHEST:  # True is 1: too high
+        return float(number)
+    raise ConfigurationError(
+        f"false_alarms: {rate!r} is no rate that a detector is calibrated for; "
+        f"give {LOWEST} to {HIGHEST}"
+    )
 
 
 def calibration_for(calibrations: Sequence[Calibration], seconds: float) -> Calibration:

@@ -7,6 +7,7 @@ rate, so that the answer as a whole keeps to it.
 
 import math
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -101,9 +102,9 @@ def judged(
             "audiolm train FOLDER --out MODEL --only detector"
         )
     if not heard.audible:
-        timeline = (Stretch(0.0, heard.seconds, None, False),) if heard.seconds else ()
+        silence = Stretch(0.0, heard.seconds, None, False)
         note = "there is only silence in it, of which nothing can be said"
-        return Detection("silence", None, None, rate, heard.seconds, timeline, (), note=note)
+        return Detection("silence", None, None, rate, heard.seconds, (silence,), (), note=note)
     coded = calibration_for(config.codec, heard.audible).log_odds(heard.mean(1))
     whole = calibration_for(config.made, heard.audible)
     log_odds = whole.log_odds(heard.mean(0))
@@ -248,7 +249,7 @@ def _joints(timeline: tuple[Stretch, ...]) -> tuple[float, ...]:
     audible = [one for one in timeline if one.probability is not None]
     return tuple(
         later.start if later.made else earlier.end
-        for earlier, later in zip(audible[:-1], audible[1:], strict=True)
+        for earlier, later in pairwise(audible)
         if earlier.made != later.made
     )
 

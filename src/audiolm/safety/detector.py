@@ -9,7 +9,6 @@ tells nothing: each second is brought to one loudness first.
 import hashlib
 from typing import Literal
 
-import torch
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
@@ -49,7 +48,7 @@ class DetectorConfig(DetectorNetworkConfig):
     model_fingerprint: str = ""
     """Fingerprint of that model."""
     speakers: tuple[str, ...] = ()
-    """Those it was trained or calibrated on, as `hidden` writes them: evaluations leave them out."""
+    """Those it was trained or calibrated on, as `hidden` writes them, for evaluations to leave out."""
     made: tuple[Calibration, ...] = ()
     """What scores for "made by the model" mean, for sound of several lengths."""
     codec: tuple[Calibration, ...] = ()

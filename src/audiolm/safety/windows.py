@@ -94,7 +94,7 @@ class WindowScores:
         device = self._detector.head.weight.device
         with torch.inference_mode(), torch_defaults(device):
             for first in range(0, len(windows), AT_ONCE):
-                some = np.ascontiguousarray(windows[first : first + AT_ONCE])
+                some = windows[first : first + AT_ONCE].copy()  # a view of what waits until here
                 scores = self._detector(torch.from_numpy(some).to(device))  # (n, 2)
                 self._scores.append(scores.cpu().numpy())
                 self._silent.append(np.abs(some).max(axis=1) < SILENCE)

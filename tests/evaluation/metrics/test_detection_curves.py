@@ -39,7 +39,10 @@ def test_they_are_what_one_counts(real, synthetic) -> None:
     assert equal_error_rate(real, synthetic) == pytest.approx(sum(nearest) / 2)
     costs = [1 * 0.95 * wrong + 10 * 0.05 * missed for wrong, missed in rates(real, synthetic)]
     assert min_dcf(real, synthetic) == pytest.approx(min(costs) / 0.5)
-    bits = [math.log2(1 + math.exp(s)) for s in real], [math.log2(1 + math.exp(-s)) for s in synthetic]
+    bits = (
+        [math.log2(1 + math.exp(s)) for s in real],
+        [math.log2(1 + math.exp(-s)) for s in synthetic],
+    )
     assert cllr(real, synthetic) == pytest.approx(sum(map(np.mean, bits)) / 2)
 
 
@@ -56,8 +59,14 @@ def test_intervals_are_over_speakers() -> None:
     one = curves(real, synthetic, ["a"] * 40, ["a"] * 30, seed=0, rounds=20)
     assert one["eer"].low == one["eer"].value == one["eer"].high
     assert "one speaker" in one["eer"].note
-    many = curves(real, synthetic, [str(n % 8) for n in range(40)], [str(n % 8) for n in range(30)],
-                  seed=0, rounds=100)
+    many = curves(
+        real,
+        synthetic,
+        [str(n % 8) for n in range(40)],
+        [str(n % 8) for n in range(30)],
+        seed=0,
+        rounds=100,
+    )
     assert many["eer"].low < many["eer"].value < many["eer"].high
     assert many["auc"].value == pytest.approx(100 * area_under_curve(real, synthetic))
     assert many["auc"].unit == "%" and many["auc"].count == 70

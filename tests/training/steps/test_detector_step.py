@@ -109,7 +109,9 @@ def test_train_only_detector_from_a_model(trained_model, training_corpus, tmp_pa
     losses = [line["loss"] for line in log if line["kind"] == "validation"]
     assert losses[-1] < losses[0]
     manifest = read_manifest(out)
-    assert {"codec", "semantic", "stage_coarse", "stage_parallel", "detector"} <= set(manifest.parts)
+    assert {"codec", "semantic", "stage_coarse", "stage_parallel", "detector"} <= set(
+        manifest.parts
+    )
     assert (out / "detector.safetensors").stat().st_size < 3_000_000
     detector = load_part(out, "detector")
     assert detector.config.model == read_manifest(trained_model).name

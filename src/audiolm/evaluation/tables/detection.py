@@ -76,8 +76,10 @@ class Pairs:
 
     def some(self, count: int) -> "Pairs":
         """The first of them."""
-        lists = (self.speakers, self.raw, self.coded, self.made, self.whole)
-        return Pairs(*(things[:count] for things in lists))
+        raw, coded, made, whole = (
+            clips[:count] for clips in (self.raw, self.coded, self.made, self.whole)
+        )
+        return Pairs(self.speakers[:count], raw, coded, made, whole)
 
     def first(self, seconds: float) -> "Pairs":
         """The beginnings of what is recorded and of what is made."""
@@ -332,9 +334,7 @@ def _by_condition(
 
         coded, made = under(some.coded), under(some.made)
         of_condition = {
-            "accuracy": judge.accuracy(
-                judge.log_odds(coded), judge.log_odds(made), some.speakers
-            ),
+            "accuracy": judge.accuracy(judge.log_odds(coded), judge.log_odds(made), some.speakers),
             "found.1": judge.found(made, some.speakers, RATES["1"]),
             "false_alarms.1": judge.found(coded, some.speakers, RATES["1"]),
         }
@@ -360,7 +360,11 @@ def _by_generator(
         if isinstance(clips, str):
             rows.append([name, None, None, clips])
             continue
-        who = some.speakers if len(clips) == len(some.speakers) else [str(n) for n in range(len(clips))]
+        who = (
+            some.speakers
+            if len(clips) == len(some.speakers)
+            else [str(n) for n in range(len(clips))]
+        )
         pieces = judge.hear(clips)
         key = name.lower().replace(" ", "_")
         metrics[f"generator.{key}.found.1"] = judge.found(pieces, who, RATES["1"])

@@ -87,9 +87,7 @@ def at_temperature(model: AudioLM, factor: float) -> AudioLM:
         for kind, one in model.sampling.items()
     }
     info = model.info.model_copy(update={"sampling": sampling})
-    return AudioLM(
-        model.codec, model.semantic, model.stages, model.name, info, model.fingerprints
-    )
+    return AudioLM(model.codec, model.semantic, model.stages, model.name, info, model.fingerprints)
 
 
 def spoken_by(program: str) -> list[Audio]:

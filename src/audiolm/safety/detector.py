@@ -48,7 +48,7 @@ class DetectorConfig(DetectorNetworkConfig):
     model_fingerprint: str = ""
     """Fingerprint of that model."""
     speakers: tuple[str, ...] = ()
-    """Those it was trained or calibrated on, as `hidden` writes them, for evaluations to leave out."""
+    """Those it was trained or calibrated on, as `hidden` writes them: no evaluation takes them."""
     made: tuple[Calibration, ...] = ()
     """What scores for "made by the model" mean, for sound of several lengths."""
     codec: tuple[Calibration, ...] = ()

@@ -8,7 +8,8 @@ from audiolm.audio.files import read
 from audiolm.evaluation.options import DetectionConfig
 from audiolm.evaluation.requirements import Skipped
 from audiolm.evaluation.tables import fitted_detector, other_generators
-from audiolm.evaluation.tables.detection import continued_pairs, evaluate, inputs, strangers_to
+from audiolm.evaluation.tables.detection import evaluate, inputs
+from audiolm.evaluation.tables.detection_pairs import continued_pairs, strangers_to
 from audiolm.evaluation.tables.fitted_detector import Clips
 from audiolm.model_io.folder import save_part
 from audiolm.safety import classifier

@@ -25,8 +25,9 @@ from audiolm.evaluation.metrics import detection
 from audiolm.evaluation.metrics.statistics import Metric, mean_metric
 from audiolm.evaluation.report.results import ExperimentResult, Table, TableCell
 from audiolm.evaluation.requirements import Skipped
-from audiolm.evaluation.selection import between, prompts_of, spread_over_speakers
+from audiolm.evaluation.selection import spread_over_speakers
 from audiolm.evaluation.tables.contract import ExperimentRequest
+from audiolm.evaluation.tables.detection_pairs import Pairs, continued_pairs, strangers_to
 from audiolm.evaluation.tables.fitted_detector import fitted
 from audiolm.evaluation.tables.other_generators import other_generators
 from audiolm.model_io.manifest import read_manifest
@@ -35,7 +36,6 @@ from audiolm.pretrained import find
 from audiolm.safety.calibration import calibration_for
 from audiolm.safety.conditions import CONDITIONS, applied, through_codec
 from audiolm.safety.detection import Detection, judged
-from audiolm.safety.detector import hidden
 from audiolm.safety.windows import Heard, heard
 from audiolm.shapes import SAMPLE_RATE
 
@@ -58,35 +58,6 @@ NAMES = {
     "false_alarms_raw.0.1": "False alarms at stated 0.1 %, as recorded",
     "codec_accuracy": "Through the codec or not, balanced accuracy",
 }
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """Recordings, each of them once continued and once as it is, from the same second on."""
-
-    speakers: list[str]
-    raw: list[Audio]
-    """What is recorded."""
-    coded: list[Audio]
-    """The same through the codec."""
-    made: list[Audio]
-    """What the model says in its place."""
-    whole: list[Audio]
-    """The codec's rendering of each prompt, and what the model says behind it."""
-
-    def some(self, count: int) -> "Pairs":
-        """The first of them."""
-        raw, coded, made, whole = (
-            clips[:count] for clips in (self.raw, self.coded, self.made, self.whole)
-        )
-        return Pairs(self.speakers[:count], raw, coded, made, whole)
-
-    def first(self, seconds: float) -> "Pairs":
-        """The beginnings of what is recorded and of what is made."""
-        raw, coded, made = (
-            [clip.first(seconds) for clip in clips] for clips in (self.raw, self.coded, self.made)
-        )
-        return Pairs(self.speakers, raw, coded, made, self.whole)
 
 
 def inputs(request: ExperimentRequest) -> dict[str, Any]:
@@ -154,49 +125,6 @@ def evaluate(request: ExperimentRequest) -> ExperimentResult:
         )
     request.progress(1.0)
     return ExperimentResult(metrics, tables, conditions=conditions)
-
-
-def strangers_to(speakers: Sequence[str], everything: list[Utterance]) -> list[Utterance]:
-    """The utterances of speakers that are not among those a detector was trained on (hidden).
-
-    Raises:
-        Skipped: there are none.
-    """
-    unheard = [u for u in everything if hidden(u.speaker) not in speakers]
-    if not unheard:
-        raise Skipped(
-            "the detector was trained on every speaker of the corpus",
-            "give recordings of other speakers",
-        )
-    return unheard
-
-
-def continued_pairs(request: ExperimentRequest, pool: list[Utterance], seconds: float) -> Pairs:
-    """Recordings that are long enough, continued from the same second on.
-
-    Raises:
-        Skipped: there are none.
-    """
-    options, model = request.options.detection, request.model
-    longest = options.prompt_seconds + seconds
-    chosen = spread_over_speakers(
-        between(pool, longest, settings="detection.prompt_seconds and detection.seconds"),
-        request.limit,
-        request.seed,
-    )
-    answers = request.generated(options).continuations(
-        prompts_of(chosen, options.prompt_seconds),
-        seconds,
-        request.seed,
-        progress=lambda share: request.progress(0.4 * share),
-    )
-    raw, coded = [], []
-    for utterance in chosen:
-        audio = read(utterance.recording.path, SAMPLE_RATE).first(longest)
-        raw.append(audio.last(seconds))
-        coded.append(model.reconstruction(audio, levels_made(model)).last(seconds))
-    made = [answer.last(seconds) for answer in answers]
-    return Pairs([u.speaker for u in chosen], raw, coded, made, answers)
 
 
 @dataclass(frozen=True)

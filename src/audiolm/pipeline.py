@@ -268,3 +268,10 @@ def require_stage(stages: Mapping[str, Stage], kind: str) -> Stage:
             f"train it with: audiolm train FOLDER --out MODEL --only {kind}"
         )
     return stages[kind]
+
+
+def levels_made(stages: Mapping[str, Stage], levels: int) -> int:
+    """Levels of the codec in what is generated where `levels` are asked for: what the stages make,
+    and no more."""
+    made = [stage.layout.levels for stage in stages.values() if stage.layout.roles.codes]
+    return min(max(made), levels) if made else levels

@@ -60,6 +60,36 @@ def read_blocks(path: str | PathLike[str], sample_rate: int | None = None) -> It
         raise AudioError(f"{path}: is shorter than one sample at {wanted} Hz; record it again")
 
 
+def read_channel_blocks(
+    path: str | PathLike[str], sample_rate: int | None = None
+) -> Iterator[np.ndarray]:
+    """Read a recording a few seconds at a time, every channel of it by itself.
+
+    Args:
+        path: the file.
+        sample_rate: resample to this; keep the file's own when None.
+
+    Returns:
+        (n, channels) float32 blocks of any lengths above 0; their mean over the channels is what
+        `read_blocks` gives.
+
+    Raises:
+        AudioError: as `read_blocks`.
+    """
+    path = Path(path)
+    wanted = None if sample_rate is None else checked_rate(sample_rate)
+    with recording(path) as (file, length):
+        rate, channels = file.samplerate, file.channels
+        decoder = decoder_of_all(path, file, length)
+        total = 0
+        for block in resample_blocks(decoder.channel_blocks(), rate, wanted or rate, channels):
+            total += len(block)
+            if len(block):
+                yield block
+    if not total:
+        raise AudioError(f"{path}: is shorter than one sample at {wanted} Hz; record it again")
+
+
 def write_blocks(
     path: str | PathLike[str], blocks: Iterable[np.ndarray], sample_rate: int, stacklevel: int = 2
 ) -> int:

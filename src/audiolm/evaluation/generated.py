@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from audiolm import pipeline
 from audiolm.audio.files import ClippingWarning, read
 from audiolm.audio.waveform import Audio
 from audiolm.errors import AudioError
@@ -162,8 +163,7 @@ def _read(path: Path) -> Audio | None:
 
 def levels_made(model: "AudioLM") -> int:
     """Levels of the codec in what the model generates, for originals to be compressed alike."""
-    made = [s.layout.levels for s in model.stages.values() if s.layout.roles.codes]
-    return min(max(made), model.levels) if made else model.levels
+    return pipeline.levels_made(model.stages, model.levels)
 
 
 def coarse_maker(model: "AudioLM", making: MakingConfig) -> str:

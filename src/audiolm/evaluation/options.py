@@ -154,9 +154,30 @@ class DetectionConfig(MakingConfig):
     prompt_seconds: float = Field(default=3.0, ge=0.5)
     """Seconds from the beginning of a recording that are its prompt."""
     seconds: float = Field(default=7.0, ge=1)
-    """Length of what is judged, synthetic or original."""
+    """Seconds that follow, of the original and of the continuation."""
     threshold: float = Field(default=0.5, gt=0, lt=1)
-    """From this probability on, sound counts as synthetic."""
+    """Probability from which on sound counts as synthetic, where accuracies are balanced."""
+    detector: str = ""
+    """The model whose detector is judged; the one that is evaluated when empty (command line)."""
+    lengths: tuple[float, ...] = (1, 3, 7, 10)
+    """Seconds of which answers are compared; longer ones than `seconds` are continued anew, where
+    recordings are long enough."""
+    clips: int = Field(default=64, gt=0)
+    """Clips under each condition and of each other generator at most; `--limit` lowers it."""
+    conditions: bool = True
+    """Measure what MP3, telephones, noise, rooms and the like leave of it."""
+    generators: bool = True
+    """Measure the baseline, other temperatures, the other way of making codes, `models`, and what
+    espeak-ng and flite say where they are installed."""
+    models: tuple[str, ...] = ()
+    """Other models whose continuations the detector hears: names or folders."""
+    corpora: tuple[str, ...] = ()
+    """Folders of other recordings, of which false alarms are counted."""
+    fitted_epochs: float = Field(default=10.0, ge=0)
+    """How often a detector that is fitted here, on half of the speakers (the paper's protocol),
+    hears each second; 0 leaves it out."""
+    fitted_minutes: float | None = Field(default=10.0, gt=0)
+    """It ends then even if that is earlier; no limit when null."""
 
 
 class ListeningConfig(MakingConfig):

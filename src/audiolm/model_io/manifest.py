@@ -18,7 +18,7 @@ from audiolm.arguments import MAXIMUM_SECONDS, MINIMUM_PROMPT_SECONDS, PROMPT_SE
 from audiolm.atomic import replacing
 from audiolm.configuration import Configuration, parse
 from audiolm.errors import AudioLMError, ModelFolderError
-from audiolm.parts import part_kind
+from audiolm.parts import DETECTOR, part_kind
 from audiolm.shapes import SAMPLE_RATE
 from audiolm.stages import Acoustic, Sampling, stage_kind
 
@@ -160,6 +160,10 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 
 def model_fingerprint(fingerprints: Mapping[str, str]) -> str:
-    """SHA-256 over the fingerprints of a model's parts, by name."""
-    lines = [f"{name} {fingerprints[name]}\n" for name in sorted(fingerprints)]
+    """SHA-256 over the fingerprints of a model's parts, by name.
+
+    A detector makes no sound: with or without it the model is the same.
+    """
+    names = sorted(name for name in fingerprints if name != DETECTOR.name)
+    lines = [f"{name} {fingerprints[name]}\n" for name in names]
     return hashlib.sha256("".join(lines).encode()).hexdigest()

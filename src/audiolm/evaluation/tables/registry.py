@@ -65,7 +65,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             has_inputs=True,
         ),
         Experiment("stream", 1, "Streams of many minutes", "not there"),
-        Experiment("detection", 1, "Telling synthetic from real", "IV-H"),
+        Experiment("detection", 2, "Telling synthetic from real", "IV-H", has_inputs=True),
         Experiment("listening", 1, "Listening tests", "IV-G, IV-I", has_inputs=True),
         Experiment("notes", 1, "Pitch and onset in features of piano", "after Fig. 3, for IV-I"),
         Experiment("music", 1, "Continuations of music", "IV-I"),

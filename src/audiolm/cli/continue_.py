@@ -13,11 +13,12 @@ from audiolm.cli.options import (
     best_of_option,
     common_options,
     levels_option,
+    no_mark_option,
     out_option,
     passes_option,
     samples_option,
 )
-from audiolm.cli.outputs import make_files, output_paths
+from audiolm.cli.outputs import make_files, output_paths, tell_marks
 from audiolm.cli.streams import check_stream, is_stream, stream_option, write_stream
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
 @levels_option
 @acoustic_option
 @passes_option
+@no_mark_option
 @stream_option
 @common_options
 def command(
@@ -67,6 +69,7 @@ def command(
     levels: int | None,
     acoustic: "Acoustic | None",
     passes: tuple[int, ...] | None,
+    no_mark: bool,
     stream: bool,
 ) -> None:
     """Go on from PROMPT, a recording, in its voice and its room.
@@ -92,6 +95,7 @@ def command(
 
     def load() -> "tuple[Audio, AudioLM, dict[str, Sampling]]":
         recording = _end_of(prompt, prompt_seconds)
+        tell_marks(no_mark, recording, prompt)
         lm = settings.load()
         lm.check_levels(levels)
         lm.check_acoustic(acoustic, passes)
@@ -108,6 +112,7 @@ def command(
             levels=levels,
             baseline=baseline,
             continuation_only=continuation_only,
+            mark=not no_mark,
         )
 
     def prepare() -> "tuple[AudioLM, Make]":
@@ -124,6 +129,7 @@ def command(
                 best_of=best_of,
                 acoustic=acoustic,
                 passes=passes,
+                mark=not no_mark,
                 baseline=baseline,
                 continuation_only=continuation_only,
                 progress=progress,

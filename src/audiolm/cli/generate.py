@@ -11,11 +11,12 @@ from audiolm.cli.options import (
     best_of_option,
     common_options,
     levels_option,
+    no_mark_option,
     out_option,
     passes_option,
     samples_option,
 )
-from audiolm.cli.outputs import make_files, output_paths
+from audiolm.cli.outputs import make_files, output_paths, tell_marks
 from audiolm.cli.streams import check_stream, is_stream, stream_option, write_stream
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 @levels_option
 @acoustic_option
 @passes_option
+@no_mark_option
 @stream_option
 @common_options
 def command(
@@ -45,6 +47,7 @@ def command(
     levels: int | None,
     acoustic: "Acoustic | None",
     passes: tuple[int, ...] | None,
+    no_mark: bool,
     stream: bool,
 ) -> None:
     """Make something new: any voice, any content.
@@ -67,8 +70,9 @@ def command(
         lm = settings.load()
         lm.check_levels(levels)
         sampling = settings.sampling(lm)
+        tell_marks(no_mark)
         return lm, lambda: lm.stream(
-            None, length, seed=settings.seed, sampling=sampling, levels=levels
+            None, length, seed=settings.seed, sampling=sampling, levels=levels, mark=not no_mark
         )
 
     def prepare() -> "tuple[AudioLM, Make]":
@@ -76,6 +80,7 @@ def command(
         lm.check_levels(levels)
         lm.check_acoustic(acoustic, passes)
         sampling = settings.sampling(lm)
+        tell_marks(no_mark)
 
         def make(seed: int, path: Path, progress: "Progress") -> float:
             audio = lm.unconditional(
@@ -86,6 +91,7 @@ def command(
                 best_of=best_of,
                 acoustic=acoustic,
                 passes=passes,
+                mark=not no_mark,
                 progress=progress,
             )
             audio.write(path)

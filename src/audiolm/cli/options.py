@@ -266,3 +266,9 @@ levels_option = click.option(
     type=int,
     help="How many of the codec's levels to make; the model's own number unless given.",
 )
+
+no_mark_option = click.option(
+    "--no-mark",
+    is_flag=True,
+    help="Leave the inaudible mark out of what is made; the metadata is written all the same.",
+)

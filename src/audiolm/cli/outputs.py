@@ -13,6 +13,7 @@ from audiolm.cli.options import THREADS, Settings, use_threads
 from audiolm.errors import AudioError
 
 if TYPE_CHECKING:
+    from audiolm.audio.waveform import Audio
     from audiolm.model import AudioLM
     from audiolm.pipeline import Progress
 
@@ -20,6 +21,14 @@ if TYPE_CHECKING:
     """Makes one recording with a seed, writes it, tells of progress: the seconds it lasts."""
 
 OUT_SUFFIXES = (".wav", ".flac")
+
+
+class UnmarkedWarning(UserWarning):
+    """What is made carries no mark."""
+
+
+class MarkedInputWarning(UserWarning):
+    """A recording that is read carries a mark: it was made by a model."""
 
 
 def output_paths(out: Path, samples: int = 1, source: Path | None = None) -> list[Path]:
@@ -92,6 +101,34 @@ def make_files(
         for made in outputs
     ]
     settings.tell(report, lines)
+
+
+def tell_marks(no_mark: bool, source: "Audio | None" = None, path: Path | None = None) -> None:
+    """Say on stderr that the mark is left out, and that a recording that is read has one.
+
+    Warns:
+        UnmarkedWarning, MarkedInputWarning: if so.
+    """
+    if no_mark:
+        warnings.warn(
+            "--no-mark: the sound carries no mark; its metadata says all the same that it was made",
+            UnmarkedWarning,
+            stacklevel=2,
+        )
+    if source is None:
+        return
+    from audiolm.safety.watermark import read_mark
+
+    reading = read_mark(source.samples, source.sample_rate)
+    if reading.found:
+        by = ""
+        if reading.payload is not None:
+            by = f" by a model of family {reading.payload.family} ({reading.payload.fingerprint})"
+        warnings.warn(
+            f"{path}: carries a mark (p = {reading.p_value:.1g}): it was made{by}; its mark is kept",
+            MarkedInputWarning,
+            stacklevel=2,
+        )
 
 
 @contextmanager

@@ -11,11 +11,12 @@ from audiolm.cli.options import (
     best_of_option,
     common_options,
     levels_option,
+    no_mark_option,
     out_option,
     passes_option,
     samples_option,
 )
-from audiolm.cli.outputs import make_files, output_paths
+from audiolm.cli.outputs import make_files, output_paths, tell_marks
 
 if TYPE_CHECKING:
     from audiolm.cli.outputs import Make
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 @levels_option
 @acoustic_option
 @passes_option
+@no_mark_option
 @common_options
 def command(
     settings: Settings,
@@ -42,6 +44,7 @@ def command(
     levels: int | None,
     acoustic: "Acoustic | None",
     passes: tuple[int, ...] | None,
+    no_mark: bool,
 ) -> None:
     """Say what FILE says in another voice and another room."""
     paths = output_paths(out, samples, source=file)
@@ -52,6 +55,7 @@ def command(
         from audiolm.shapes import SAMPLE_RATE
 
         recording = read(file, SAMPLE_RATE)
+        tell_marks(no_mark, recording, file)
         lm = settings.load()
         lm.check_levels(levels)
         lm.check_acoustic(acoustic, passes)
@@ -66,6 +70,7 @@ def command(
                 best_of=best_of,
                 acoustic=acoustic,
                 passes=passes,
+                mark=not no_mark,
                 progress=progress,
             )
             audio.write(path)

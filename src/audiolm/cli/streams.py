@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -131,9 +132,12 @@ def write_stream(
                     yield chunk.samples
 
         with closing(open_stream()) as chunks:
+            first = list(islice(chunks, 1))  # says where the sound comes from, before any of it
+            origin = first[0].origin if first else None
+            sound = blocks(chain(first, chunks))
             if out != STDOUT:
-                grow_wav(out, blocks(chunks), SAMPLE_RATE)
-            elif not _written_to_stdout(wav_pieces(blocks(chunks), SAMPLE_RATE)):
+                grow_wav(out, sound, SAMPLE_RATE, origin)
+            elif not _written_to_stdout(wav_pieces(sound, SAMPLE_RATE, origin)):
                 return
     took = time.perf_counter() - started
     made = {

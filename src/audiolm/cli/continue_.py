@@ -17,6 +17,7 @@ from audiolm.cli.options import (
     out_option,
     passes_option,
     samples_option,
+    signing_options,
 )
 from audiolm.cli.outputs import make_files, output_paths, tell_marks
 from audiolm.cli.streams import check_stream, is_stream, stream_option, write_stream
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from audiolm.cli.streams import Open
     from audiolm.model import AudioLM
     from audiolm.pipeline import Progress
+    from audiolm.safety.provenance import Credentials
     from audiolm.stages import Acoustic, Sampling
 
 
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
 @acoustic_option
 @passes_option
 @no_mark_option
+@signing_options
 @stream_option
 @common_options
 def command(
@@ -70,6 +73,7 @@ def command(
     acoustic: "Acoustic | None",
     passes: tuple[int, ...] | None,
     no_mark: bool,
+    credentials: "Credentials | None",
     stream: bool,
 ) -> None:
     """Go on from PROMPT, a recording, in its voice and its room.
@@ -83,7 +87,7 @@ def command(
     asked = SECONDS if seconds is None else seconds
     paths = []
     if is_stream(out, stream):
-        check_stream(settings, out, asked, samples, best_of, acoustic, source=prompt)
+        check_stream(settings, out, asked, samples, best_of, acoustic, prompt, credentials)
     else:
         paths = output_paths(out, samples, source=prompt)
         check_seconds("seconds", asked)
@@ -140,9 +144,9 @@ def command(
         return lm, make
 
     if is_stream(out, stream):
-        write_stream(settings, out, length, prepare_stream)
+        write_stream(settings, out, length, prepare_stream, credentials)
     else:
-        make_files(settings, paths, prepare)
+        make_files(settings, paths, prepare, credentials)
 
 
 def _end_of(prompt: Path, seconds: float) -> "Audio":

@@ -15,6 +15,7 @@ from audiolm.cli.options import (
     out_option,
     passes_option,
     samples_option,
+    signing_options,
 )
 from audiolm.cli.outputs import make_files, output_paths, tell_marks
 from audiolm.cli.streams import check_stream, is_stream, stream_option, write_stream
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from audiolm.cli.streams import Open
     from audiolm.model import AudioLM
     from audiolm.pipeline import Progress
+    from audiolm.safety.provenance import Credentials
     from audiolm.stages import Acoustic
 
 
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 @acoustic_option
 @passes_option
 @no_mark_option
+@signing_options
 @stream_option
 @common_options
 def command(
@@ -48,6 +51,7 @@ def command(
     acoustic: "Acoustic | None",
     passes: tuple[int, ...] | None,
     no_mark: bool,
+    credentials: "Credentials | None",
     stream: bool,
 ) -> None:
     """Make something new: any voice, any content.
@@ -60,7 +64,9 @@ def command(
     length: float | None = seconds
     paths = []
     if is_stream(out, stream):
-        length = check_stream(settings, out, seconds, samples, best_of, acoustic)
+        length = check_stream(
+            settings, out, seconds, samples, best_of, acoustic, credentials=credentials
+        )
     else:
         paths = output_paths(out, samples)
         check_seconds("seconds", seconds)
@@ -100,6 +106,6 @@ def command(
         return lm, make
 
     if is_stream(out, stream):
-        write_stream(settings, out, length, prepare_stream)
+        write_stream(settings, out, length, prepare_stream, credentials)
     else:
-        make_files(settings, paths, prepare)
+        make_files(settings, paths, prepare, credentials)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from audiolm.audio.waveform import Audio
     from audiolm.model import AudioLM
     from audiolm.pipeline import Progress
+    from audiolm.safety.provenance import Credentials
 
     Make = Callable[[int, Path, Progress], float]
     """Makes one recording with a seed, writes it, tells of progress: the seconds it lasts."""
@@ -64,6 +65,7 @@ def make_files(
     settings: Settings,
     paths: Sequence[Path],
     prepare: "Callable[[], tuple[AudioLM, Make]]",
+    credentials: "Credentials | None" = None,
 ) -> None:
     """Make one recording per path, with one seed after the other, and report them.
 
@@ -72,6 +74,7 @@ def make_files(
         paths: the files, as `output_paths` gives them.
         prepare: reads and loads what is needed. It returns the model, and a function that makes
             one recording with a seed, writes it, tells of its progress, and returns its seconds.
+        credentials: what the files are signed with; not at all when None.
     """
     outputs = []
     with held_warnings() as say_warnings:
@@ -87,6 +90,7 @@ def make_files(
                     progress(stage, done, of)
 
                 seconds = make(seed, path, show)
+            signed(path, credentials)
             say_warnings()
             took = time.perf_counter() - started
             outputs.append({"file": str(path), "seconds": seconds, "seed": seed, "took": took})
@@ -129,6 +133,14 @@ def tell_marks(no_mark: bool, source: "Audio | None" = None, path: Path | None =
             MarkedInputWarning,
             stacklevel=2,
         )
+
+
+def signed(path: Path, credentials: "Credentials | None") -> None:
+    """Sign a file that was written, where there is something to sign it with."""
+    if credentials is not None:
+        from audiolm.safety.provenance import sign_with
+
+        sign_with(path, credentials)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from audiolm.cli.options import (
     out_option,
     passes_option,
     samples_option,
+    signing_options,
 )
 from audiolm.cli.outputs import make_files, output_paths, tell_marks
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from audiolm.cli.outputs import Make
     from audiolm.model import AudioLM
     from audiolm.pipeline import Progress
+    from audiolm.safety.provenance import Credentials
     from audiolm.stages import Acoustic
 
 
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 @acoustic_option
 @passes_option
 @no_mark_option
+@signing_options
 @common_options
 def command(
     settings: Settings,
@@ -45,6 +48,7 @@ def command(
     acoustic: "Acoustic | None",
     passes: tuple[int, ...] | None,
     no_mark: bool,
+    credentials: "Credentials | None",
 ) -> None:
     """Say what FILE says in another voice and another room."""
     paths = output_paths(out, samples, source=file)
@@ -78,4 +82,4 @@ def command(
 
         return lm, make
 
-    make_files(settings, paths, prepare)
+    make_files(settings, paths, prepare, credentials)

@@ -9,12 +9,14 @@ from audiolm.safety.conditions import CONDITIONS, applied
 from audiolm.safety.watermark import DEPTH_DB, MarkReader, MarkStream, Payload, mark, read_mark
 from audiolm.safety.watermark_pattern import (
     BANDS,
+    DIPOLES,
     STEPS,
     code_words,
-    payload_cells,
+    payload_dipoles,
     signs_of,
     synchronisation,
 )
+from audiolm.safety.watermark_reading import PERIOD, fits_of
 from conftest import synthesise
 from reference.watermark import marked
 
@@ -56,10 +58,10 @@ def test_each_louder_cell_has_a_softer_neighbour():
     signs = signs_of(PAYLOAD)
     assert signs.shape == (STEPS, BANDS) and set(np.unique(signs)) == {-1, 1}
     assert not (signs[:, 0::2] + signs[:, 1::2]).any()
-    cells, bits = payload_cells()
-    assert not (synchronisation() * cells).any()
-    counts = np.bincount(bits[cells != 0], minlength=64)
-    assert counts.min() >= 24 and counts.max() - counts.min() <= 2
+    dipoles, bits = payload_dipoles()
+    assert np.array_equal(synchronisation() == 0, dipoles != 0)
+    counts = np.bincount(bits[dipoles != 0], minlength=64)
+    assert counts.min() >= 12 and counts.max() - counts.min() <= 1
 
 
 def test_code_words_differ_in_24_places():
@@ -138,6 +140,31 @@ def test_p_values_of_unmarked_sound_are_honest():
     values += [read_mark(synthesise(1.2, seed), 16_000).p_value for seed in range(12)]
     assert min(values) > 1e-3
     assert np.mean(np.array(values) <= 0.5) <= 0.6
+
+
+def test_fits_are_what_is_written_out():
+    period = np.random.default_rng(3).standard_normal((PERIOD, DIPOLES))
+    signs = synchronisation()
+    for place in (0, 1, 77):
+        fit = squares = 0.0
+        for step in range(STEPS):
+            row = period[(place + 4 * step) % PERIOD]
+            fit += float((signs[step] * row).sum())
+            squares += float((signs[step] ** 2 * row**2).sum())
+        assert fits_of(period)[place] == pytest.approx(fit / squares**0.5)
+
+
+def test_whatever_the_recording_the_fits_of_other_patterns_deviate_by_one(monkeypatch):
+    """A recording as bad as can be: a few cells say everything, and steadily."""
+    generator = np.random.default_rng(4)
+    period = generator.standard_normal((PERIOD, DIPOLES)) ** 3
+    period[:, 5] += 20
+    fits = []
+    for _ in range(50):
+        signs = generator.choice([-1, 1], (STEPS, DIPOLES)) * (synchronisation() != 0)
+        monkeypatch.setattr(watermark_reading, "synchronisation", lambda signs=signs: signs)
+        fits.append(fits_of(period))
+    assert np.std(fits) == pytest.approx(1, abs=0.1)
 
 
 @pytest.mark.parametrize(

@@ -71,34 +71,31 @@ class Payload:
 
 
 @cache
-def synchronisation() -> NDArray[np.float32]:
-    """Signs (STEPS, BANDS) of the cells that are the same in every mark, 0 in the others."""
-    return _dipoles(np.where(_is_payload(), 0, _signs("synchronisation")))
+def synchronisation() -> NDArray[np.int64]:
+    """Signs (STEPS, DIPOLES) of the dipoles that are the same in every mark, 0 for the others.
+
+    1: the lower cell is the louder one.
+    """
+    return np.where(_is_payload(), 0, _signs("synchronisation"))
 
 
 @cache
-def payload_cells() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """The other cells: signs (STEPS, BANDS), 0 elsewhere, and which bit of the code each holds."""
-    signs = _dipoles(np.where(_is_payload(), _signs("payload"), 0))
-    # Bits are dealt out in the order of a shuffle, so that each has cells all over the plane.
+def payload_dipoles() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The other dipoles: signs (STEPS, DIPOLES), 0 elsewhere, and the bit of the code each holds."""
+    signs = np.where(_is_payload(), _signs("payload"), 0)
+    # Bits are dealt out in the order of a shuffle, so that each has dipoles all over the plane.
     order = np.argsort(_uniform("bits"), axis=None, kind="stable")
     order = order[_is_payload().ravel()[order]]
     bits = np.zeros(STEPS * DIPOLES, dtype=np.int64)
     bits[order] = np.arange(len(order)) % CODE_BITS
-    return signs, np.repeat(bits.reshape(STEPS, DIPOLES), 2, axis=1)
-
-
-@cache
-def decoys(count: int = 16) -> NDArray[np.float32]:
-    """Patterns (count, STEPS, BANDS) that no mark has, made as `synchronisation` is."""
-    chosen = [np.where(_is_payload(), 0, _signs(f"decoy {number}")) for number in range(count)]
-    return np.stack([_dipoles(signs) for signs in chosen])
+    return signs, bits.reshape(STEPS, DIPOLES)
 
 
 def signs_of(payload: Payload) -> NDArray[np.float32]:
     """Signs (STEPS, BANDS) of all cells in the mark with this payload."""
-    signs, bits = payload_cells()
-    return synchronisation() + signs * code_words()[payload.number][bits]
+    signs, bits = payload_dipoles()
+    dipoles = synchronisation() + signs * code_words()[payload.number][bits]
+    return np.stack([dipoles, -dipoles], axis=2).reshape(STEPS, BANDS).astype(np.float32)
 
 
 @cache
@@ -112,11 +109,6 @@ def code_words() -> NDArray[np.float32]:
     parity = words.sum(1, keepdims=True) % 2
     signs: NDArray[np.float32] = 1 - 2 * np.concatenate([words, parity], axis=1)
     return signs
-
-
-def _dipoles(signs: NDArray[np.int64]) -> NDArray[np.float32]:
-    """(STEPS, DIPOLES) signs to those of both cells, (STEPS, BANDS)."""
-    return np.stack([signs, -signs], axis=2).reshape(STEPS, BANDS).astype(np.float32)
 
 
 def _is_payload() -> NDArray[np.bool_]:

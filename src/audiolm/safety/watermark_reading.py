@@ -1,15 +1,17 @@
 """Finding the mark again, in any recording: no key, no model, no original.
 
 Sound is looked at in windows of 8 s. The level of each cell is compared with its neighbours'
-(whitened), whole periods are added up, and the pattern is slid along: where it fits far better
-than patterns that no mark has (decoys), there is a mark. That is done at 21 speeds, and with two
-opinions of what a quiet cell is worth; the p-value pays for every fit that was tried.
+(whitened), whole periods are added up, and the pattern is slid along. That is done at 21 speeds,
+and with two opinions of what a quiet cell is worth.
+
+The p-value needs no model of recordings. Signs of the pattern were drawn without looking at any: of
+whatever numbers d a recording gives for the dipoles, the sum of sign * d deviates from 0 as a coin
+would have it, by the root of the sum of d squared. The fit is counted in such deviations, and the
+p-value pays for every fit that was tried.
 """
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,13 +21,13 @@ from audiolm.safety.watermark_pattern import (
     BANDS,
     BINS,
     CODE_BITS,
+    DIPOLES,
     EDGES,
     PAYLOAD_BITS,
     STEPS,
     Payload,
     code_words,
-    decoys,
-    payload_cells,
+    payload_dipoles,
     synchronisation,
 )
 from audiolm.shapes import SAMPLE_RATE
@@ -51,15 +53,10 @@ FLOOR_DB = -60.0
 CLIP = 1.5
 """Typical deviations up to which one cell counts: no single one may say much."""
 
-WHITENING = np.array(
-    [
-        [0.04, 0.04, -0.18, 0.04, 0.04],
-        [-0.28, -0.29, 1.0, -0.29, -0.28],
-        [0.04, 0.04, -0.18, 0.04, 0.04],
-    ]
-)
-"""What a cell's level is compared with: weights of the cells before, at and after its time, up to
-two bands away. The middle row of the inverse covariance of such levels in recordings."""
+BESIDE, BEFORE, ACROSS = -0.285, -0.18, 0.04
+"""What a cell's level is compared with: the weights of the four nearest bands, of the same band one
+cell before and after, and of the nearest bands then. As the inverse covariance of such levels in
+recordings has them, clean, noisy and coded."""
 
 QUIET_DB = (None, 10.0)
 """The two opinions: all cells count alike; or a cell counts the less the nearer it is, within so
@@ -169,36 +166,35 @@ def best_fit(samples: NDArray[np.float32]) -> _Fit:
     if len(samples) < 2 * FRAME or not np.abs(samples).max(initial=0.0) > 0:
         return _NOTHING
     table = summed_levels(samples)
-    best_score, best = -math.inf, (0, 1.0, np.zeros((0, BANDS)), 1.0)
+    quiet = np.percentile(levels(table, 1.0), (10, 90), axis=0)  # (2, BANDS)
+    best_score, best = -math.inf, (0, 1.0, np.zeros((0, DIPOLES)))
     for speed in SPEEDS:
-        for cells in whitened(levels(table, speed)):  # (n, BANDS), at each place of a spectrum
-            fits = _correlated(folded(cells))  # (1 + decoys, PERIOD)
-            deviation = float(fits[1:].std()) + 1e-9
-            place = int(fits[0].argmax())
-            score = float(fits[0, place]) / deviation
-            if score > best_score:
-                best_score, best = score, (place, speed, cells, deviation)
+        for dipoles in whitened(levels(table, speed), quiet[0], quiet[1]):  # (n, DIPOLES)
+            fits = fits_of(folded(dipoles))
+            place = int(fits.argmax())
+            if fits[place] > best_score:
+                best_score, best = float(fits[place]), (place, speed, dipoles)
     p_value = min(1.0, HYPOTHESES * _upper_tail(best_score))
     if p_value > FOUND:
         return _Fit(p_value)
-    place, speed, cells, deviation = best
-    start, end = _extent(cells, place)
+    place, speed, dipoles = best
+    start, end = _extent(dipoles, place)
     seconds = HOP / SAMPLE_RATE / speed
-    return _Fit(p_value, _payload(folded(cells), place, deviation), start * seconds, end * seconds)
+    return _Fit(p_value, _payload(folded(dipoles), place), start * seconds, end * seconds)
 
 
 def summed_levels(samples: NDArray[np.float32]) -> NDArray[np.float64]:
     """Levels in dB of samples (T,), summed over all earlier spectra and lower bins.
 
     Returns:
-        (n + 1, BINS + 1); the mean level of any rectangle is a difference of its four corners.
+        (BINS + 1, n + 1); the mean level of any rectangle is a difference of its four corners.
     """
     padded = np.pad(samples, FRAME // 2)
     frames = np.lib.stride_tricks.sliding_window_view(padded, FRAME)[::HOP]  # (n, FRAME)
     power = np.abs(np.fft.rfft(frames * np.hanning(FRAME + 1)[:-1].astype(np.float32))) ** 2
     loud = np.percentile(power[:, EDGES[0] : EDGES[-1]].mean(axis=1), 95)
     level = 10 * np.log10(power / (loud + 1e-30) + 10 ** (FLOOR_DB / 10))  # (n, BINS)
-    return np.pad(level, ((1, 0), (1, 0))).cumsum(axis=0).cumsum(axis=1)
+    return np.pad(level.T, ((1, 0), (1, 0))).cumsum(axis=0).cumsum(axis=1)
 
 
 def levels(table: NDArray[np.float64], speed: float) -> NDArray[np.float64]:
@@ -206,10 +202,10 @@ def levels(table: NDArray[np.float64], speed: float) -> NDArray[np.float64]:
 
     Played faster, cells lie higher and are shorter: their corners are looked up in between.
     """
-    by_edge = _between(table.T, np.minimum(EDGES * speed, BINS)).T  # (spectra + 1, BANDS + 1)
-    count = int((len(table) - 1) * speed) - CELL
-    begins = np.arange(max(1, count)) / speed
-    ends = np.minimum(begins + CELL / speed, len(table) - 1)
+    spectra = table.shape[1] - 1
+    by_edge = np.ascontiguousarray(_between(table, np.minimum(EDGES * speed, BINS)).T)
+    begins = np.arange(max(1, int(spectra * speed) - CELL)) / speed
+    ends = np.minimum(begins + CELL / speed, spectra)
     sums = np.diff(_between(by_edge, ends) - _between(by_edge, begins), axis=1)
     areas = (ends - begins)[:, None] * np.diff(EDGES) * speed
     return np.asarray(sums / np.maximum(areas, 1e-9))
@@ -219,91 +215,100 @@ def _between(rows: NDArray[np.float64], places: NDArray[np.float64]) -> NDArray[
     """Rows (n, m) of a table at places that need not be whole numbers."""
     low = np.minimum(places.astype(np.int64), len(rows) - 2)
     share = (places - low)[:, None]
-    return np.asarray(rows[low] * (1 - share) + rows[low + 1] * share)
+    below = rows[low]
+    return np.asarray(below + (rows[low + 1] - below) * share)
 
 
-def whitened(level: NDArray[np.float64]) -> list[NDArray[np.float64]]:
-    """Levels (n, BANDS) compared with their neighbours', clipped: once for each of `QUIET_DB`."""
-    alive = np.flatnonzero(np.percentile(level, 90, axis=0) > FLOOR_DB + 6)
+def whitened(
+    level: NDArray[np.float64], quietest: NDArray[np.float64], loudest: NDArray[np.float64]
+) -> list[NDArray[np.float64]]:
+    """How much louder than their neighbours lower cells of dipoles are than upper ones.
+
+    Args:
+        level: (n, BANDS) in dB, of cells that begin at each spectrum.
+        quietest: (BANDS,) the level that nine tenths of a band's cells pass.
+        loudest: (BANDS,) the level that one tenth of them pass.
+
+    Returns:
+        (n, DIPOLES) for each of `QUIET_DB`; single cells are clipped.
+    """
+    alive = np.flatnonzero(loudest > FLOOR_DB + 6)
     if not len(alive):
-        return [np.zeros_like(level) for _ in QUIET_DB]
+        return [np.zeros((len(level), DIPOLES)) for _ in QUIET_DB]
     # Bands where nothing is, as above 4 kHz on a telephone, say nothing, and their neighbours are
     # not compared with them.
     first, last = alive[0], alive[-1]
-    count, reach = len(level), WHITENING.shape[1] // 2
-    known = level[:, np.clip(np.arange(-reach, BANDS + reach), first, last)]
-    known = np.pad(known, ((CELL, CELL), (0, 0)), mode="edge")
-    difference = np.zeros_like(level)
-    for row, weights in enumerate(WHITENING):
-        for column, weight in enumerate(weights):
-            difference += weight * known[row * CELL :, column : column + BANDS][:count]
-    difference[:, :first] = difference[:, last + 1 :] = 0
-    inside = difference[:, first : last + 1]
-    inside -= np.median(inside)
-    typical = float(np.median(np.abs(inside))) / 0.6745 + 1e-9
-    cells = np.clip(difference / typical, -CLIP, CLIP)
-    above = level - np.percentile(level, 10, axis=0)
-    return [cells if quiet is None else cells * np.clip(above / quiet, 0, 1) for quiet in QUIET_DB]
+    now = level[:, np.clip(np.arange(-2, BANDS + 2), first, last)]  # (n, BANDS + 4)
+    padded = np.pad(now, ((CELL, CELL), (0, 0)), mode="edge")
+    around = padded[: len(level)] + padded[2 * CELL :]  # a cell before and a cell after
+    both = BESIDE * now + ACROSS * around
+    cells = (1 - BESIDE) * now[:, 2:-2] + (BEFORE - ACROSS) * around[:, 2:-2]
+    for shift in range(5):
+        cells += both[:, shift : shift + BANDS]
+    cells[:, :first] = cells[:, last + 1 :] = 0
+    inside = cells[:, first : last + 1]
+    inside -= inside.mean()
+    typical = float(np.median(np.abs(inside[::3]))) / 0.6745 + 1e-9
+    cells = np.clip(cells / typical, -CLIP, CLIP)
+    above = level - quietest
+    weighted = [cells if db is None else cells * np.clip(above / db, 0, 1) for db in QUIET_DB]
+    return [worth[:, 0::2] - worth[:, 1::2] for worth in weighted]
 
 
-def folded(cells: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Cells (n, BANDS) added up period by period: (PERIOD, BANDS)."""
-    periods = -(-len(cells) // PERIOD)
-    padded = np.pad(cells, ((0, periods * PERIOD - len(cells)), (0, 0)))
-    return np.asarray(padded.reshape(periods, PERIOD, BANDS).sum(axis=0))
+def folded(dipoles: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Dipoles (n, DIPOLES) added up period by period: (PERIOD, DIPOLES)."""
+    periods = -(-len(dipoles) // PERIOD)
+    padded = np.pad(dipoles, ((0, periods * PERIOD - len(dipoles)), (0, 0)))
+    return np.asarray(padded.reshape(periods, PERIOD, DIPOLES).sum(axis=0))
 
 
-@cache
-def _tried() -> NDArray[np.complex128]:
-    """Transforms over time of the pattern, and then of decoys: (1 + decoys, PERIOD / 2 + 1, BANDS).
+def fits_of(period: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How well the pattern fits a period (PERIOD, DIPOLES), begun at each place: (PERIOD,).
 
-    A cell's level stands at the spectrum at which it begins.
+    In deviations: what a pattern of other signs would give at this place is 0, give or take 1.
     """
-    patterns = np.concatenate([synchronisation()[None], decoys()])
-    spread = np.zeros((len(patterns), PERIOD, BANDS))
-    spread[:, ::CELL] = patterns
-    return np.conj(np.fft.rfft(spread, axis=1))
+    signs = synchronisation()
+    fits = _slid(period, signs)
+    deviations = np.sqrt(np.maximum(_slid(period**2, signs**2), 1e-9))
+    return np.asarray(fits / deviations)
 
 
-def _correlated(period: NDArray[np.float64]) -> NDArray[np.float64]:
-    """How well each pattern fits a period (PERIOD, BANDS) at each place: (1 + decoys, PERIOD)."""
-    transformed = np.fft.rfft(period, axis=0)  # (PERIOD / 2 + 1, BANDS)
-    return np.fft.irfft(np.einsum("tb,jtb->jt", transformed, _tried()), PERIOD, axis=1)
+def _slid(period: NDArray[np.float64], signs: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Sums over a pattern (STEPS, DIPOLES) begun at each spectrum of a period: (PERIOD,)."""
+    spread = np.zeros((PERIOD, DIPOLES))
+    spread[::CELL] = signs  # a cell's level stands at the spectrum at which it begins
+    product = np.fft.rfft(period, axis=0) * np.conj(np.fft.rfft(spread, axis=0))
+    return np.fft.irfft(product.sum(axis=1), PERIOD)
 
 
-def _payload(period: NDArray[np.float64], place: int, deviation: float) -> Payload | None:
-    """The likeliest payload of a period (PERIOD, BANDS) whose pattern begins at `place`."""
-    signs, bits = payload_cells()
-    heard = np.roll(period, -place, axis=0)[::CELL] * signs  # (STEPS, BANDS)
+def _payload(period: NDArray[np.float64], place: int) -> Payload | None:
+    """The likeliest payload of a period (PERIOD, DIPOLES) whose pattern begins at `place`."""
+    signs, bits = payload_dipoles()
+    heard = np.roll(period, -place, axis=0)[::CELL] * signs  # (STEPS, DIPOLES)
     soft = np.bincount(bits.ravel(), heard.ravel(), CODE_BITS)  # (CODE_BITS,)
     fits = code_words() @ soft.astype(np.float32)  # (65536,)
     best = int(fits.argmax())
-    # The pattern of synchronisation has more cells than that of a payload, so its fits deviate more.
-    deviation *= math.sqrt(np.abs(signs).sum() / np.abs(synchronisation()).sum())
+    deviation = math.sqrt(float((heard**2).sum())) + 1e-9
     chance = (1 << PAYLOAD_BITS) * _upper_tail(float(fits[best]) / deviation)
     return Payload.of_number(best) if chance <= READ_PAYLOAD else None
 
 
-def _extent(cells: NDArray[np.float64], place: int) -> tuple[int, int]:
-    """Where in cells (n, BANDS) the pattern that begins at `place` fits: first and last spectrum.
+def _extent(dipoles: NDArray[np.float64], place: int) -> tuple[int, int]:
+    """Where in dipoles (n, DIPOLES) the pattern begun at `place` fits: first and last spectrum.
 
-    The stretch over which its fit is, in sum, furthest above half of what it is on average.
+    The stretch over which its fit is, in sum, furthest above half of what it is where it is good.
     """
-    steps = np.arange(place % CELL, len(cells), CELL)
-    fits = (cells[steps] * synchronisation()[(steps - place) // CELL % STEPS]).sum(axis=1)
-    strong = np.sort(fits)[len(fits) // 2 :].mean()
-    total = np.concatenate([[0.0], np.cumsum(fits - strong / 4)])
-    lowest = np.maximum.accumulate(-total)  # minus the lowest sum up to each place
-    last = int((total + lowest).argmax())
+    steps = np.arange(place % CELL, len(dipoles), CELL)
+    fits = (dipoles[steps] * synchronisation()[(steps - place) // CELL % STEPS]).sum(axis=1)
+    # The better half of all steps: where the pattern is, and some luck.
+    good = float(np.sort(fits)[len(fits) // 2 :].mean())
+    total = np.concatenate([[0.0], np.cumsum(fits - good / 4)])
+    lowest = np.minimum.accumulate(total)
+    last = int((total - lowest).argmax())
     first = int(total[: last + 1].argmin())
-    return int(first * CELL), min(int(last * CELL), len(cells))
+    return first * CELL, min(last * CELL, len(dipoles))
 
 
 def _upper_tail(score: float) -> float:
     """How likely a normal number is at least `score` deviations above its mean."""
     return 0.5 * math.erfc(score / math.sqrt(2))
-
-
-def marks_in(channels: Iterable[NDArray[np.float32]], sample_rate: int) -> list[MarkReading]:
-    """`read_mark` of each channel: one of two may be made, and the other recorded."""
-    return [read_mark(channel, sample_rate) for channel in channels]

@@ -359,12 +359,12 @@ class AudioLM:
         self, waveform: Waveform, origin: Origin, prompt: int = 0, skip: int = 0
     ) -> list[Audio]:
         """Waveforms (B, T) as recordings, marked after the `prompt`, without `skip` samples."""
-        samples = waveform.float().cpu().numpy()
+        rows: list[np.ndarray] = list(waveform.float().cpu().numpy())  # each (T,)
         if origin.marked:
             payload = Payload.of_model(origin.model, origin.fingerprint)
-            made = [watermark.mark(row[prompt:], payload) for row in samples]
-            samples = [np.concatenate([a[:prompt], b]) for a, b in zip(samples, made, strict=True)]
-        return [Audio(row[skip:], SAMPLE_RATE, origin) for row in samples]
+            marked = [watermark.mark(row[prompt:], payload) for row in rows]
+            rows = [np.concatenate([a[:prompt], b]) for a, b in zip(rows, marked, strict=True)]
+        return [Audio(row[skip:], SAMPLE_RATE, origin) for row in rows]
 
     def _own(self, prompt_seconds: float | Literal["default"] | None) -> float | None:
         """How much of a prompt is used: as asked, else as the model has it; all when None."""

@@ -127,7 +127,8 @@ def _found(
                 "read": [float(reading.payload == payload) for reading in readings],
                 "bit_errors": [wrong_bits(reading, payload) for reading in readings],
             }
-            stem = f"{name.replace(' ', '_').replace('%', 'percent').lower()}.{seconds:g}_s"
+            words = name.lower().replace("%", "percent").replace("/s", "").replace(" ", "_")
+            stem = f"{words}.{seconds:g}_s"
             for key in ("found", "read"):
                 metrics[f"{key}.{stem}"] = mean_metric(
                     shares[key], speakers, unit="%", scale=100, seed=request.seed

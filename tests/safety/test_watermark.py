@@ -79,7 +79,9 @@ def test_payloads():
     assert Payload.of_model("my own", "abcdef") == Payload("other", "abc")
 
 
-@pytest.mark.parametrize("sound", [hiss(4.0), synthesise(5.0, seed=1)], ids=["hiss", "speech"])
+@pytest.mark.parametrize(
+    "sound", [hiss(4.0), synthesise(6.0, seed=1) + 0.02 * hiss(6.0)], ids=["hiss", "speech"]
+)
 def test_it_is_found_with_its_payload(sound):
     reading = read_mark(mark(sound, PAYLOAD), 16_000)
     assert reading.found and reading.p_value < 1e-8 and reading.payload == PAYLOAD

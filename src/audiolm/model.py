@@ -524,7 +524,7 @@ class AudioLM:
             return Tokens(semantic.clone(), acoustic.clone())
 
     def decode(self, tokens: Tokens | Tensor | np.ndarray) -> Audio:
-        """The waveform that codes stand for, 320 samples a frame; wherever they come from, unmarked.
+        """The waveform that codes stand for, 320 samples a frame; never marked.
 
         Args:
             tokens: what `tokenize` returns, or codes alone: (q, F), or (1, q, F), whole numbers of

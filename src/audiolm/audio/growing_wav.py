@@ -48,8 +48,9 @@ def grow_wav(
 ) -> int:
     """Write (n,) float32 blocks to a file that is a whole WAV at any moment.
 
-    Where the sound comes from is said before it, if it is told. What had the name before is replaced when the first block is there, whole, and not touched
-    until then. However the blocks end, by Ctrl-C or an error too, what came is kept.
+    What had the name before is replaced when the first block is there, whole, and not touched
+    until then. However the blocks end, by Ctrl-C or an error too, what came is kept. `origin`,
+    where the sound comes from, is said before it.
 
     Returns:
         How many samples were written.

@@ -46,7 +46,9 @@ def _info(origin: Origin) -> bytes:
         b"ICRD": origin.made,
         b"ICMT": origin.to_comment(),
     }
-    texts = [_chunk(name, text.encode("ascii", "replace") + b"\0") for name, text in entries.items()]
+    texts = [
+        _chunk(name, text.encode("ascii", "replace") + b"\0") for name, text in entries.items()
+    ]
     return _chunk(b"LIST", b"INFO" + b"".join(texts))
 
 

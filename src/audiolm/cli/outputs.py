@@ -129,7 +129,7 @@ def tell_marks(no_mark: bool, source: "Audio | None" = None, path: Path | None =
         if reading.payload is not None:
             by = f" by a model of family {reading.payload.family} ({reading.payload.fingerprint})"
         warnings.warn(
-            f"{path}: carries a mark (p = {reading.p_value:.1g}): it was made{by}; its mark is kept",
+            f"{path}: carries a mark (p = {reading.p_value:.1g}): it was made{by}; the mark stays",
             MarkedInputWarning,
             stacklevel=2,
         )

@@ -84,7 +84,7 @@ def read_credentials(certificate: str | PathLike[str], key: str | PathLike[str])
     except (ValueError, TypeError) as error:
         reason = str(error).partition("\n")[0][:80]
         raise ConfigurationError(
-            f"{key}: is no private key that can be used ({reason}); name a PEM file without password"
+            f"{key}: is no private key that can be used ({reason}); name a PEM without password"
         ) from None
     if isinstance(private, ec.EllipticCurvePrivateKey) and private.curve.name in _ALGORITHMS:
         algorithm = _ALGORITHMS[private.curve.name]
@@ -140,9 +140,14 @@ def sign_with(path: str | PathLike[str], credentials: Credentials) -> None:
         signer = c2pa.Signer.from_info(
             c2pa.C2paSignerInfo(credentials.algorithm, credentials.chain, credentials.key, None)
         )
-        with replacing(path) as temporary, temporary.open("w+b") as signed, path.open("rb") as file:
-            with c2pa.Builder(_manifest(path, origin)) as builder, signer:
-                builder.sign(signer, _FORMATS[path.suffix.lower()], file, signed)
+        with (
+            replacing(path) as temporary,
+            temporary.open("w+b") as signed,
+            path.open("rb") as file,
+            signer,
+            c2pa.Builder(_manifest(path, origin)) as builder,
+        ):
+            builder.sign(signer, _FORMATS[path.suffix.lower()], file, signed)
     except c2pa.C2paError as error:
         reason = " ".join(str(error).split())[:200]
         raise ConfigurationError(
@@ -173,7 +178,9 @@ def verify(path: str | PathLike[str]) -> Provenance | None:
         if "ManifestNotFound" in str(error):
             return None
         reason = " ".join(str(error).split())[:200]
-        raise AudioError(f"{path}: its C2PA manifest cannot be read ({reason}); ask for another") from None
+        raise AudioError(
+            f"{path}: its C2PA manifest cannot be read ({reason}); ask for another"
+        ) from None
     manifest = said["manifests"][said["active_manifest"]]
     actions = [
         action

@@ -81,7 +81,7 @@ def synchronisation() -> NDArray[np.int64]:
 
 @cache
 def payload_dipoles() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The other dipoles: signs (STEPS, DIPOLES), 0 elsewhere, and the bit of the code each holds."""
+    """The other dipoles: signs (STEPS, DIPOLES), 0 elsewhere, and which bit each of them holds."""
     signs = np.where(_is_payload(), _signs("payload"), 0)
     # Bits are dealt out in the order of a shuffle, so that each has dipoles all over the plane.
     order = np.argsort(_uniform("bits"), axis=None, kind="stable")

@@ -39,7 +39,7 @@ CLIPS_PER_ITEM = 100
 """Clips of recordings that are read for each continuation, where `--limit` says how many."""
 
 LOOSE = 1e-2
-"""A second p-value at which false alarms are counted: enough of them to see whether it is honest."""
+"""A second p-value at which false alarms are counted: enough of them to see if it is honest."""
 
 
 def evaluate(request: ExperimentRequest) -> ExperimentResult:

@@ -179,8 +179,9 @@ def _coded(
     )
     file.seek(0)
     decoded, _ = soundfile.read(file, dtype="float32")  # (T',)
-    decoded = decoded[: len(samples)]
-    return np.pad(decoded, (0, len(samples) - len(decoded)))
+    as_long = np.zeros(len(samples), dtype=np.float32)
+    as_long[: len(decoded)] = decoded[: len(samples)]
+    return as_long
 
 
 def _mixed(samples: Samples, other: NDArray[np.float64], ratio_db: float) -> Samples:

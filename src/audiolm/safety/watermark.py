@@ -76,7 +76,7 @@ class MarkStream:
         )
         made = np.fft.irfft(spectrum, 2 * HOP).astype(np.float32) * _WINDOW  # (n, 640)
         before = np.concatenate([self._overlap[None], made[:-1, HOP:]])
-        ready = (made[:, :HOP] + before).ravel()
+        ready: NDArray[np.float32] = (made[:, :HOP] + before).ravel()
         ready = ready[HOP:] if self._frame < 0 else ready
         self._waiting, self._overlap = waiting[count * HOP :], made[-1, HOP:]
         self._frame += count

@@ -125,16 +125,16 @@ def _found(
             shares = {
                 "found": [float(reading.found) for reading in readings],
                 "read": [float(reading.payload == payload) for reading in readings],
-                "bit_errors": [wrong_bits(reading, payload) for reading in readings],
             }
+            errors = [wrong_bits(reading, payload) for reading in readings]
             words = name.lower().replace("%", "percent").replace("/s", "").replace(" ", "_")
             stem = f"{words}.{seconds:g}_s"
-            for key in ("found", "read"):
+            for key, values in shares.items():
                 metrics[f"{key}.{stem}"] = mean_metric(
-                    shares[key], speakers, unit="%", scale=100, seed=request.seed
+                    values, speakers, unit="%", scale=100, seed=request.seed
                 )
-            said = [errors for errors in shares["bit_errors"] if errors is not None]
-            row += [metrics[f"found.{stem}"], metrics[f"read.{stem}"], sum(said)]
+            wrong = sum(count for count in errors if count is not None)
+            row += [metrics[f"found.{stem}"], metrics[f"read.{stem}"], wrong]
         rows.append(row)
         request.progress(0.4 + 0.3 * number / len(conditions))
     heads = [

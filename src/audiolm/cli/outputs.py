@@ -127,9 +127,9 @@ def tell_marks(no_mark: bool, source: "Audio | None" = None, path: Path | None =
     if reading.found:
         by = ""
         if reading.payload is not None:
-            by = f" by a model of family {reading.payload.family} ({reading.payload.fingerprint})"
+            by = f", one of family {reading.payload.family} ({reading.payload.fingerprint})"
         warnings.warn(
-            f"{path}: carries a mark (p = {reading.p_value:.1g}): it was made{by}; the mark stays",
+            f"{path}: carries a mark (p = {reading.p_value:.1g}): a model made it{by}",
             MarkedInputWarning,
             stacklevel=2,
         )

@@ -141,6 +141,7 @@ def test_every_part_depends_on_its_own_section_and_those_it_uses(name, tmp_path)
         "continuation": {"samples": 1},
         "stream": {"minutes": 2},
         "detection": {"threshold": 0.4},
+        "watermark": {"clips": 30},
         "listening": {"clips": 4},
         "notes": {"hours": 2.0},
         "music": {"places": 1},

@@ -265,3 +265,41 @@ levels_option = click.option(
     type=int,
     help="How many of the codec's levels to make; the model's own number unless given.",
 )
+
+no_mark_option = click.option(
+    "--no-mark",
+    is_flag=True,
+    help="Leave the inaudible mark out of what is made; the metadata is written all the same.",
+)
+
+
+def signing_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Add `--certificate` and `--key`; the command gets them read, as `credentials`, or None."""
+
+    @functools.wraps(function)
+    def command(*arguments: Any, certificate: Path | None, key: Path | None, **others: Any) -> None:
+        if (certificate is None) != (key is None):
+            raise click.UsageError("--certificate and --key: give both, or neither")
+        credentials = None
+        if certificate is not None and key is not None:
+            from audiolm.safety.provenance import read_credentials
+
+            credentials = read_credentials(certificate, key)
+        function(*arguments, credentials=credentials, **others)
+
+    for option in (
+        click.option(
+            "--key",
+            metavar="KEY.pem",
+            type=click.Path(path_type=Path),
+            help="The private key of the certificate, as PEM without password.",
+        ),
+        click.option(
+            "--certificate",
+            metavar="CHAIN.pem",
+            type=click.Path(path_type=Path),
+            help="Sign OUT with this certificate: a C2PA manifest says that a model made it.",
+        ),
+    ):
+        command = option(command)
+    return command

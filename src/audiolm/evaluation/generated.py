@@ -2,7 +2,8 @@
 
 Generation takes longer than any judgement of it, and a person interrupts it. So each piece is kept
 as soon as it is made, as 16-bit FLAC, under a name that depends on all that it depends on: the
-model, the sound that it was made from, the settings and the seed.
+model, the sound that it was made from, the settings and the seed. It is marked, as users hear it,
+unless an experiment asks for it without.
 """
 
 import hashlib
@@ -75,6 +76,7 @@ class Generated:
         seed: int,
         baseline: Baseline | None = None,
         progress: Callable[[float], None] = lambda share: None,
+        mark: bool = True,
     ) -> list[Audio]:
         """Each prompt and its continuation, by the model or its baseline.
 
@@ -87,6 +89,7 @@ class Generated:
             seed: one seed gives one result for the same list of prompts.
             baseline: leave the semantic stage out.
             progress: is told which share is done.
+            mark: as users hear it, or without the mark.
         """
         made: list[Audio] = []
         for first in range(0, len(prompts), TOGETHER):
@@ -100,10 +103,11 @@ class Generated:
                     seed=seed,
                     best_of=self._best_of,
                     baseline=baseline,
+                    mark=mark,
                     **({} if baseline else self._how),
                 )
 
-            settings = {"seconds": seconds, "seed": seed, "baseline": baseline}
+            settings = {"seconds": seconds, "seed": seed, "baseline": baseline, "mark": mark}
             made += self._kept(make, some, mode="continuation", **settings)
             progress(len(made) / len(prompts))
         return made
@@ -126,6 +130,7 @@ class Generated:
         self, make: Callable[[], list[Audio]], sources: Sequence[Audio], **settings: Any
     ) -> list[Audio]:
         """What `make` gives for each of `sources`, from disk if all of it is there."""
+        settings = {"mark": True, **settings}
         key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
         key.update(self._model.fingerprint.encode())
         sampling = {kind: s.model_dump() for kind, s in self._model.sampling.items()}

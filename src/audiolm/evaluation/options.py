@@ -180,6 +180,22 @@ class DetectionConfig(MakingConfig):
     """It ends then even if that is earlier; no limit when null."""
 
 
+class WatermarkConfig(MakingConfig):
+    """The mark in what is made."""
+
+    prompt_seconds: float = Field(default=3.0, ge=0.5)
+    """Seconds from the beginning of a recording that are its prompt."""
+    lengths: tuple[float, ...] = (1.0, 3.0, 7.0)
+    """Seconds of marked sound that are read; the longest is how long continuations are."""
+    conditions: tuple[str, ...] = ()
+    """What happens to it before, names of `audiolm.safety.conditions`; all of them when empty."""
+    clips: int = Field(default=20_000, gt=0)
+    """Clips of recordings that are read at most, as many of each length, overlapping where there
+    are not enough; with `--limit N` at most 100 N."""
+    visqol: Literal["speech", "audio"] = "speech"
+    """ViSQOL's mode: 16 kHz speech, or 48 kHz audio for music."""
+
+
 class ListeningConfig(MakingConfig):
     """Listening tests (IV-G, IV-I)."""
 
@@ -264,6 +280,8 @@ class EvaluationConfig(Configuration):
     """Streams of many minutes."""
     detection: DetectionConfig = DetectionConfig()
     """Detection of synthetic speech."""
+    watermark: WatermarkConfig = WatermarkConfig()
+    """The mark in what is made."""
     listening: ListeningConfig = ListeningConfig()
     """Listening tests."""
     notes: NotesConfig = NotesConfig()

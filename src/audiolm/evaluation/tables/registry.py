@@ -66,6 +66,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         ),
         Experiment("stream", 1, "Streams of many minutes", "not there"),
         Experiment("detection", 2, "Telling synthetic from real", "IV-H", has_inputs=True),
+        Experiment("watermark", 1, "The mark in what is made", "not there"),
         Experiment("listening", 1, "Listening tests", "IV-G, IV-I", has_inputs=True),
         Experiment("notes", 1, "Pitch and onset in features of piano", "after Fig. 3, for IV-I"),
         Experiment("music", 1, "Continuations of music", "IV-I"),

@@ -180,8 +180,10 @@ def made_piece(
     codes[..., FRAMES_PER_STEP * middle.start : FRAMES_PER_STEP * middle.stop] = MASK
     codes = run.filled(ids, codes)
     decoded = decode_in_chunks(codec, codes)  # (B, T)
-    judged = scores(codec, tokenizer, decoded, ids, codes, known=0)
-    kept = int(best_draws(judged, len(decoded)))
+    kept = 0
+    if len(decoded) > 1:
+        judged = scores(codec, tokenizer, decoded, ids, codes, known=0)
+        kept = int(best_draws(judged, len(decoded)))
     rendered = resample(decoded[kept].float().cpu().numpy(), SAMPLE_RATE, rate)
     first = round(gap.start - window.begin * rate / SAMPLE_RATE) - gap.fade_in
     count = gap.fade_in + gap.length + gap.fade_out

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import soundfile
+from test_bad_input import refused
 
 from audiolm.audio.files import read
 from audiolm.model import AudioLM
 from audiolm.pretrained import load
-from test_bad_input import refused
 from tiny import noise, tiny_model, tiny_stage
 
 

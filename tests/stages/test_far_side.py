@@ -2,12 +2,12 @@
 
 import pytest
 import torch
+from tiny_stages import CLUSTERS, tiny
 
 from audiolm.errors import AudioLMError
 from audiolm.stages import Sampling, Streams
 from audiolm.stages.far_side import far_side_first
 from audiolm.stages.layout import PAD
-from tiny_stages import CLUSTERS, tiny
 
 
 def batch(rows, steps, seed=0):

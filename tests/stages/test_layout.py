@@ -269,7 +269,7 @@ def test_two_sides_are_written_far_side_first_and_read_back(case):
 
 def test_a_far_side_needs_a_layout_that_fills_the_middle():
     ids = torch.zeros(1, 3, dtype=torch.long)
-    with pytest.raises(AudioLMError, match="far side is given.*fill_in_the_middle"):
+    with pytest.raises(AudioLMError, match=r"far side is given.*fill_in_the_middle"):
         Layout(LayoutConfig(kind="semantic", **SIZES)).flatten(Streams(ids, far=ids))
     fills = Layout(LayoutConfig(kind="semantic", **SIZES, fill_in_the_middle=True))
     with pytest.raises(AudioLMError, match="far side lie between 5 and 5"):

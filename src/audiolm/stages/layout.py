@@ -9,6 +9,12 @@ A stage is a next-token Transformer; its layout says next token of what (paper, 
                                                                             (is predicted)
     parallel       as coarse: the order in which likelihoods are told; its network reads frames
 
+where z are semantic ids and yt,q is the code of frame t at level q; codes are flattened row by row,
+one frame after the other. START stands for the beginning of the window, not of the recording. What
+stands in front of the predicted tokens is the paper's way of conditioning ("prefix"). With
+"aligned" it is left out, and each position is given, as aligned, the conditioning tokens that
+belong to the time of the token it predicts; "both" does both.
+
 A semantic layout with `fill_in_the_middle` also holds rows of two sides, the far one first:
 
     start  zn+1 ... zS  (end)  SEPARATOR  z1 ... zn
@@ -19,15 +25,9 @@ which near side and middle are one stretch of ordinary ids). To each id of the n
 as aligned, how many ids are left until the far side begins. All ids are predicted; the separator
 is not.
 
-where z are semantic ids and yt,q is the code of frame t at level q; codes are flattened row by row,
-one frame after the other. START stands for the beginning of the window, not of the recording. What
-stands in front of the predicted tokens is the paper's way of conditioning ("prefix"). With
-"aligned" it is left out, and each position is given, as aligned, the conditioning tokens that
-belong to the time of the token it predicts; "both" does both.
-
-One layout has one id space: START, END, the K semantic ids, then N ids for each level; streams that
-the layout does not hold take no room. Rows of a batch may differ in length; they are padded on the
-right.
+One layout has one id space: START, END, the K semantic ids, then N ids for each level, then the
+SEPARATOR where there is one; streams that the layout does not hold take no room. Rows of a batch
+may differ in length; they are padded on the right.
 """
 
 from collections.abc import Callable
@@ -57,7 +57,6 @@ FIRST_SEMANTIC = 2
 SEMANTIC = 0
 """Kind of a semantic token (and of END); a code of level q, counted from 1, is of kind q."""
 
-
 COUNTDOWN, FURTHEST = 64, 512
 """How many numbers of ids left until the far side are told apart: each up to half of that many,
 then ever more together; from the furthest on all are one."""
@@ -79,11 +78,11 @@ class Streams:
     ended: Bool[Tensor, "B"] | None = None
     """(B,) the recording ends where the semantic ids (of the far side, where there is one) end, so
     an end-of-sequence follows."""
+    later: SemanticSource | None = None
+    """In decoding, in place of `semantic`: ids that condition codes, made when they are needed."""
     far: Int[Tensor, "B far"] | None = None
     """(B, S') ids that follow those of `semantic` but are given first: the far side of a gap, which
     is filled at the end of `semantic`. A row of `PAD` has none."""
-    later: SemanticSource | None = None
-    """In decoding, in place of `semantic`: ids that condition codes, made when they are needed."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +127,7 @@ class Layout:
         slots = (config.look_ahead + 1) * (1 if beside_semantic else coarse)
         self.aligned_slots = slots if roles.conditioning and config.conditioning != "prefix" else 0
         """C, aligned per position."""
-        if config.fill_in_the_middle:
+        if config.fill_in_the_middle:  # a countdown stands beside
             self.aligned_size, self.aligned_slots = COUNTDOWN, 1
 
     @property
@@ -138,7 +137,7 @@ class Layout:
 
     @property
     def separator(self) -> int:
-        """The flat id between far and near side: the last one, of a layout that fills the middle."""
+        """The flat id between two sides: the last one, where the layout fills the middle."""
         return self.vocabulary - 1
 
     def first_id(self, kind: int) -> int:

@@ -45,7 +45,7 @@ def level_step(audio: Audio, point: float) -> float:
         for first in (point - MARGIN - SPAN, point + MARGIN)
     )
     levels = [10 * np.log10(max(float(np.square(s).mean()), QUIETEST)) for s in (before, after)]
-    return abs(levels[1] - levels[0])
+    return float(abs(levels[1] - levels[0]))
 
 
 def pitch_step(tracked: PitchTrack, seconds: float, point: float) -> float | None:

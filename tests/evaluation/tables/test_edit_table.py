@@ -39,7 +39,7 @@ def test_every_kind_is_measured_and_nothing_is_made_twice(lm, corpus_folder, tmp
         for name in METRICS:
             assert result.metrics[f"{name}.{kind}"].count == count, (name, kind)
     assert result.metrics["bits_in.edit"].value > 0
-    assert [row[0] for row in result.tables[0].rows][0] == "The recording itself"
+    assert result.tables[0].rows[0][0] == "The recording itself"
     assert len(result.tables[0].rows) == 5
     assert shares[-1] == 1
     kept = sorted((tmp_path / "r" / "generated").iterdir())

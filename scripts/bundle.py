@@ -1,7 +1,7 @@
 """Put a trained model into the package: `python scripts/bundle.py RUN NAME`.
 
 Copies the parts of RUN (a folder that `audiolm train` made) to src/audiolm/models/NAME, with the
-name, licence and data that its card states; nothing of RUN/training comes along. The card itself,
+licence and data that its card states; nothing of RUN/training comes along. The card itself,
 models/NAME/MODEL_CARD.md, is written by hand.
 """
 
@@ -31,9 +31,6 @@ ABOUT = {
             "source": "V. Panayotov, G. Chen, D. Povey, S. Khudanpur, ICASSP 2015",
             "licence": "CC BY 4.0",
         },
-        # At the paper's 0.6 the semantic stage falls silent; the rest is as there (docs/LOG.md).
-        "sampling": {"semantic": {"temperature": 1.0}},
-        "levels": 4,  # what the fine stage adds makes it worse (docs/LOG.md)
     }
 }
 

@@ -2,11 +2,16 @@
 
 import json
 
+import numpy as np
 import pytest
+import soundfile
 
 from audiolm.cli import sweep
+from audiolm.evaluation.halves import half_of
 
 ABX = {"dev.semantic.within": 12.1, "dev.semantic.across": 14.7, "dev.layer_1.within": 10.0}
+BITS = {"bits_per_token.semantic_stage": 5.5, "bits_per_token.unigram": 7.25}
+PAIRS = {"espeak_lexical.all": 61.0}
 
 
 @pytest.fixture
@@ -22,11 +27,9 @@ def verbs(monkeypatch):
         out = Path(folder)
         if words[0] == "train":
             (out / "training" / "semantic").mkdir(parents=True)
-            done = {"metrics": {"bits": 5.5, "unigram bits": 7.25}}
-            (out / "training" / "semantic" / "done.json").write_text(json.dumps(done))
         else:
             name = words[words.index("--only") + 1]
-            found = ABX if name == "abx" else {"espeak_lexical.all": 61.0}
+            found = BITS if out.name == "bits" else ABX if name == "abx" else PAIRS
             metrics = {key: {"value": value} for key, value in found.items()}
             out.mkdir(parents=True)
             report = {"experiments": {name: {"metrics": metrics}}}
@@ -36,9 +39,11 @@ def verbs(monkeypatch):
     return ran
 
 
-def ask(audiolm, model, tmp_path, *more):
+def ask(audiolm, model, tmp_path, *more, half="choose"):
     for name in ("speech", "dev", "aligned", "probes"):
         (tmp_path / name).mkdir(exist_ok=True)
+    name = next(str(n) for n in range(99) if half_of(f"recording {n}") == half)
+    soundfile.write(tmp_path / "dev" / f"{name}.wav", np.zeros(1600), 16_000)
     return audiolm(
         *("sweep", tmp_path / "speech", "--validation", tmp_path / "dev", "--model", model),
         *("--out", tmp_path / "out", "--layers", "1,2", "--clusters", "16", *more),
@@ -53,23 +58,32 @@ def test_one_row_for_each_combination(audiolm, trained_model, verbs, tmp_path):
     assert lines[0].startswith("| layer | K | ABX within / across")
     assert lines[2] == "| 1 | 16 | 10.0 | 12.1 / 14.7 | 5.50, 7.25 | 61.0 |  |"
     assert lines[3] == "| 2 | 16 |  | 12.1 / 14.7 | 5.50, 7.25 | 61.0 |  |"
-    assert [words[0] for words in verbs] == ["train", "evaluate", "evaluate"] * 2
-    train, abx, _ = verbs[:3]
+    assert [words[0] for words in verbs] == ["train", "evaluate", "evaluate", "evaluate"] * 2
+    train, bits, abx, _ = verbs[:4]
     assert "training.clustering.layer=1" in train  # the preset tiny has no second round
     assert "recipe=[clustering, tokens, semantic]" in train
     assert train[train.index("--minutes") + 1] == "2"
-    assert abx[abx.index("--speakers") + 1] == "choose"
+    assert bits[bits.index("--data") + 1] == str(tmp_path / "dev")
+    for measured in (bits, abx):
+        assert measured[measured.index("--speakers") + 1] == "choose"
 
 
 def test_what_is_not_given_is_not_measured(audiolm, trained_model, verbs, tmp_path):
     answer = ask(audiolm, trained_model, tmp_path, "--json")
-    assert [words[0] for words in verbs] == ["train", "train"]
+    assert [words[0] for words in verbs] == ["train", "evaluate"] * 2
     assert answer.json["sweep"][0] == {
         "layer": 1,
         "clusters": 16,
         "bits": 5.5,
         "unigram_bits": 7.25,
     }
+
+
+def test_bits_are_of_everybody_where_nobody_is_there_to_choose_by(
+    audiolm, trained_model, verbs, tmp_path
+):
+    ask(audiolm, trained_model, tmp_path, "--json", half="report")
+    assert verbs[1][verbs[1].index("--speakers") + 1] == "all"
 
 
 def test_a_model_that_was_not_trained_here_is_refused(audiolm, model, verbs, tmp_path):

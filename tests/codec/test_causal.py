@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audiolm.codec import QuantizerConfig, SoundStreamConfig, SpectralConfig, build_codec
-from audiolm.codec.causal import Memory
+from audiolm.codec.causal import StreamingState
 from audiolm.errors import AudioError
 
 QUANTIZER = QuantizerConfig(levels=3, codebook_size=16)
@@ -101,7 +101,7 @@ def test_a_stream_needs_constant_memory(kind):
     encoder, decoder = model.encoder_stream(), model.decoder_stream()
 
     def held():
-        tails = [*encoder._memory._tails.values(), *decoder._memory._tails.values()]
+        tails = [*encoder._state._tails.values(), *decoder._state._tails.values()]
         assert not any(tail.requires_grad for tail in tails)
         return sum(tail.untyped_storage().nbytes() for tail in tails)
 
@@ -140,8 +140,8 @@ def test_nothing_in_nothing_out_and_after_the_end_an_error(kind):
             stream.push(more)
 
 
-def test_memory_puts_the_past_before_the_present_of_each_layer():
-    memory, layer, other = Memory(), torch.nn.Identity(), torch.nn.Identity()
+def test_streaming_state_puts_the_past_before_the_present_of_each_layer():
+    memory, layer, other = StreamingState(), torch.nn.Identity(), torch.nn.Identity()
     x = torch.arange(1.0, 7.0)[None]
     assert memory.extend(layer, x[:, :1], 2, dim=1).tolist() == [[0, 0, 1]]
     assert memory.extend(layer, x[:, 1:4], 2, dim=1).tolist() == [[0, 1, 2, 3, 4]]
@@ -164,7 +164,7 @@ def test_sums_begin_anew_at_a_restart_and_go_on_from_chunk_to_chunk(steps, resta
     for i in range(steps):
         total = 0.0 if restart[0, i] or i == 0 else total + float(x[0, i])
         expected.append(total)
-    memory, made = Memory(), []
+    memory, made = StreamingState(), []
     for at in range(0, steps, size):
         made.append(memory.accumulate(layer, x[:, at : at + size], restart[:, at : at + size]))
     difference = torch.cat(made, 1)[0] - torch.tensor(expected, dtype=torch.double)

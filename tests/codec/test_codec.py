@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from audiolm.codec import CodecConfig, SoundStream, SpectralCodec, build_codec, exported
-from audiolm.codec.causal import Memory
+from audiolm.codec.causal import StreamingState
 from audiolm.configuration import Configuration, parse
 from audiolm.errors import ConfigurationError
 
@@ -106,7 +106,7 @@ def test_a_frame_depends_on_no_sample_past_its_look_ahead_and_on_the_last_before
     padded = torch.nn.functional.pad(x, (0, model.look_ahead))
 
     def vectors(samples):
-        return model.analyse(samples, Memory())
+        return model.analyse(samples, StreamingState())
 
     with torch.no_grad():
         before = vectors(padded)
@@ -242,7 +242,7 @@ KEPT = pytest.mark.parametrize("codebook_dim", [0, 4])
 @KEPT
 def test_keeping_codes_leaves_the_decoder_alone_to_learn(kind, codebook_dim):
     model = build_codec(config(kind, quantizer={**QUANTIZER, "codebook_dim": codebook_dim}))
-    model.synthesise(torch.randn(2, 5, 8), Memory()).square().sum().backward()
+    model.synthesise(torch.randn(2, 5, 8), StreamingState()).square().sum().backward()
     decoder = {name for name, weight in model.named_parameters() if weight.grad is not None}
     assert decoder
     model.keep_codes()

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from audiolm.codec import QuantizerConfig, SpectralConfig
-from audiolm.codec.causal import Memory, PitchTrack
+from audiolm.codec.causal import PitchTrack, StreamingState
 from audiolm.codec.harmonic import BINS, WINDOW, PulseSpectrum, hertz, octaves
 from audiolm.codec.spectral import SpectralCodec
 
@@ -28,7 +28,7 @@ def harmonics(pitch, phase):
 
 @pytest.mark.parametrize("pitch", [60.0, 111.3, 250.0, 520.0])
 def test_a_steady_pitch_gives_the_spectra_of_its_harmonics(pitch):
-    spectra = PulseSpectrum(4)(torch.full((1, 6), pitch), torch.ones(1, 6).bool(), Memory())
+    spectra = PulseSpectrum(4)(torch.full((1, 6), pitch), torch.ones(1, 6).bool(), StreamingState())
     for window in range(6):
         phase = pitch * 80 * window / 16000
         expected = torch.fft.rfft(harmonics(pitch, phase), norm="ortho")
@@ -40,7 +40,7 @@ def test_a_steady_pitch_gives_the_spectra_of_its_harmonics(pitch):
 def test_where_there_is_no_voice_there_are_no_pulses_and_the_next_voice_begins_at_a_pulse():
     voiced = torch.tensor([[True, True, False, True, True]])
     pitch = torch.tensor([[100.0, 100.0, 333.0, 200.0, 200.0]])
-    spectra = PulseSpectrum(4)(pitch, voiced, Memory())
+    spectra = PulseSpectrum(4)(pitch, voiced, StreamingState())
     assert not spectra[0, 2].abs().any()
     expected = torch.fft.rfft(harmonics(200.0, 0.0), norm="ortho")
     torch.testing.assert_close(spectra[0, 3].to(torch.complex128), expected, atol=2e-3, rtol=2e-3)
@@ -48,7 +48,9 @@ def test_where_there_is_no_voice_there_are_no_pulses_and_the_next_voice_begins_a
 
 def test_pulses_are_as_loud_as_white_noise_of_unit_variance():
     pitch = torch.full((1, 200), 130.0)
-    power = PulseSpectrum(4)(pitch, torch.ones(1, 200).bool(), Memory()).abs().square().mean()
+    power = (
+        PulseSpectrum(4)(pitch, torch.ones(1, 200).bool(), StreamingState()).abs().square().mean()
+    )
     noise = torch.randn(200, WINDOW, generator=torch.Generator().manual_seed(0))
     expected = torch.fft.rfft(noise * torch.hann_window(WINDOW), norm="ortho").abs().square().mean()
     assert float(power / expected) == pytest.approx(1, rel=0.1)
@@ -74,8 +76,8 @@ def test_without_a_voice_a_decoder_that_gains_pulses_goes_on_as_it_was():
     harmonic.load_state_dict(plain.state_dict(), strict=False)
     embeddings = torch.randn(1, 5, 8, generator=torch.Generator().manual_seed(1))
     none = PitchTrack(torch.zeros(1, 20), -torch.ones(1, 20))
-    made, predicted = harmonic._synthesised(embeddings, Memory(), none)
-    assert torch.equal(made, plain.synthesise(embeddings, Memory()))
+    made, predicted = harmonic._synthesised(embeddings, StreamingState(), none)
+    assert torch.equal(made, plain.synthesise(embeddings, StreamingState()))
     assert predicted is not None and predicted.octaves.shape == (1, 20)
 
 
@@ -85,7 +87,7 @@ def test_the_pitch_that_is_given_is_heard():
 
     def made(pitch):
         track = PitchTrack(octaves(torch.full((1, 160), pitch)), torch.ones(1, 160))
-        return model._synthesised(embeddings, Memory(), track)[0][0, 3200:]
+        return model._synthesised(embeddings, StreamingState(), track)[0][0, 3200:]
 
     @torch.no_grad()
     def period(samples, lag):
@@ -98,7 +100,7 @@ def test_the_pitch_that_is_given_is_heard():
 
 def test_within_a_window_pitch_glides_as_it_did_from_the_window_before():
     pitch = torch.tensor([[150.0, 150.5, 151.0]])
-    made = PulseSpectrum(4)(pitch, torch.ones(1, 3).bool(), Memory())[0, 2]
+    made = PulseSpectrum(4)(pitch, torch.ones(1, 3).bool(), StreamingState())[0, 2]
     n = torch.arange(WINDOW, dtype=torch.double) - WINDOW // 2
     phase = (150.25 + 150.75) * 80 / 16000
     cycles = phase + 151.0 / 16000 * n + 0.5 / 80 / 16000 / 2 * n.square()
@@ -113,9 +115,9 @@ def test_the_decoder_reads_the_pulses():
     model = codec(harmonic=True)
     embeddings = torch.randn(1, 5, 8, generator=torch.Generator().manual_seed(1))
     voice = PitchTrack(torch.zeros(1, 20), torch.ones(1, 20))
-    deaf = model._synthesised(embeddings, Memory(), voice)[0]
+    deaf = model._synthesised(embeddings, StreamingState(), voice)[0]
     torch.nn.init.normal_(model.read_pulses.weight, std=0.1)
-    assert not torch.allclose(model._synthesised(embeddings, Memory(), voice)[0], deaf)
+    assert not torch.allclose(model._synthesised(embeddings, StreamingState(), voice)[0], deaf)
 
 
 @torch.no_grad()
@@ -123,6 +125,6 @@ def test_where_pulses_are_hardly_there_so_is_what_follows_their_phases():
     model = codec(harmonic=True)
     x = torch.randn(1, 20, 16, generator=torch.Generator().manual_seed(1))
     ones = torch.ones(1, 20, BINS, dtype=torch.complex64)
-    clear, faint = (model._samples(x, Memory(), size * ones) for size in (1.0, 1e-6))
-    torch.testing.assert_close(clear, model._samples(x, Memory()), atol=1e-6, rtol=1e-4)
+    clear, faint = (model._samples(x, StreamingState(), size * ones) for size in (1.0, 1e-6))
+    torch.testing.assert_close(clear, model._samples(x, StreamingState()), atol=1e-6, rtol=1e-4)
     assert faint.abs().max() < 0.01 * clear.abs().max()

@@ -1,7 +1,7 @@
 import torch
 
 from audiolm.codec import QuantizerConfig, SoundStream, SoundStreamConfig
-from audiolm.codec.causal import Memory
+from audiolm.codec.causal import StreamingState
 from audiolm.codec.soundstream import CausalConv, CausalTransposedConv
 
 
@@ -43,7 +43,7 @@ def test_a_causal_convolution_is_the_sum_over_the_past():
     with torch.no_grad():
         conv.conv.weight.copy_(torch.tensor([[[1.0, 10.0, 100.0]]]))
         conv.conv.bias.zero_()
-        made = conv(torch.arange(1.0, 7.0)[None, None], Memory())
+        made = conv(torch.arange(1.0, 7.0)[None, None], StreamingState())
     # 100 x now + 10 x two before + 1 x four before
     assert made[0, 0].tolist() == [100, 200, 310, 420, 531, 642]
 
@@ -53,5 +53,5 @@ def test_a_causal_transposed_convolution_adds_the_step_before():
     with torch.no_grad():
         conv.conv.weight.copy_(torch.tensor([[[1.0, 2.0, 10.0, 20.0]]]))
         conv.conv.bias.fill_(0.5)
-        made = conv(torch.tensor([[[1.0, 2.0, 3.0]]]), Memory())
+        made = conv(torch.tensor([[[1.0, 2.0, 3.0]]]), StreamingState())
     assert made[0, 0].tolist() == [1.5, 2.5, 12.5, 24.5, 23.5, 46.5]

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from audiolm.codec import QuantizerConfig, SpectralConfig
-from audiolm.codec.causal import Memory
+from audiolm.codec.causal import StreamingState
 from audiolm.codec.spectral import CausalBlock, SpectralCodec
 from audiolm.configuration import parse
 from audiolm.errors import ConfigurationError
@@ -62,7 +62,7 @@ def test_the_true_spectra_give_the_waveform_back(subframes, window):
     windows = x.unfold(1, window or 320, 320 // subframes) * model.hann
     spectrum = torch.fft.rfft(windows, norm="ortho")  # (1, 6 · subframes, bins)
     polar = torch.cat([spectrum.abs().log(), spectrum.angle()], dim=2)
-    made = model._samples(polar, Memory())
+    made = model._samples(polar, StreamingState())
     assert made.shape == (1, 6 * 320)
     steady = slice(model.look_ahead, 6 * 320)  # before it, fewer windows overlap
     torch.testing.assert_close(made[:, steady], x[:, steady], atol=1e-4, rtol=1e-4)
@@ -94,7 +94,7 @@ def test_a_block_sees_its_kernel_and_no_more():
     x = torch.randn(1, 10, 4)
     y = x.clone()
     y[:, 5] += 1
-    changed = (block(x, Memory()) != block(y, Memory())).any(dim=2)[0]
+    changed = (block(x, StreamingState()) != block(y, StreamingState())).any(dim=2)[0]
     assert changed.tolist() == [False] * 5 + [True] * 3 + [False] * 2
 
 

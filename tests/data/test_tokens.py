@@ -254,7 +254,9 @@ def test_counts_and_statistics(tmp_path):
     assert content["format_version"] == 1
     assert (content["recordings"], content["steps"], content["frames"]) == (2, 8, 16)
     assert content["seconds"] == pytest.approx(0.32)
+    repetition = {k: v for k, v in content["statistics"].items() if "_long" in k or "_silent" in k}
     assert content["statistics"] == {
+        **repetition,
         "semantic_entropy": pytest.approx(1.0),
         "semantic_used": 2,
         "semantic_rate": pytest.approx(5 / 0.32),  # 5 6 | 6 5 6
@@ -412,3 +414,52 @@ def test_ids_that_are_no_utf8(tmp_path):
     for path in (tmp_path / "manifest.jsonl", tmp_path / "tokens.json"):
         path.read_text(encoding="utf-8")
     assert TokenStore(tmp_path).recordings[0].id.startswith("caf\\xe9")
+
+
+def plain_repetition(rows, silent_ids):
+    """Longest loops by period and longest silence of rows of ids, by going through them."""
+    loops, silence = [0] * 50, 0
+    for row in rows:
+        for period in range(1, 51):
+            stretch = 0
+            for now, before in zip(row[period:], row, strict=False):
+                stretch = stretch + 1 if now == before else 0
+                loops[period - 1] = max(loops[period - 1], stretch)
+        stretch = 0
+        for one in row:
+            stretch = stretch + 1 if one in silent_ids else 0
+            silence = max(silence, stretch)
+    return loops, silence
+
+
+@pytest.mark.parametrize("noted", [True, False])
+def test_repetition_is_counted_recording_by_recording(tmp_path, noted):
+    draw = np.random.default_rng(3)
+    lengths = [0, 90, 1, 7, 120, 60]
+    rows = [draw.integers(0, 3, n) for n in lengths]
+    rows[4] = np.tile(rows[4][:11], 11)[:120]  # a loop
+    silent = [(row == 1) & (draw.random(len(row)) < 0.9) for row in rows]
+    format = TokenFormat(semantic_fingerprint="s", clusters=4, shard_size=2)
+    recordings = [Recording(str(n), Path(str(n)), s / 25) for n, s in enumerate(lengths)]
+    writer = TokenWriter(tmp_path, recordings, format)
+    for shard in writer.missing():
+        members = writer.members(shard)
+        marks = [silent[i] for i in members] if noted else None
+        writer.write(shard, [rows[i] for i in members], silent=marks)
+    writer.finish()
+    store = TokenStore(tmp_path)
+    silent_ids = [1] if noted else []
+    for without, said in (
+        (False, [row.tolist() for row in rows]),
+        (True, [[i for n, i in enumerate(row) if n == 0 or row[n - 1] != i] for row in rows]),
+    ):
+        loops, silence = plain_repetition(said, silent_ids)
+        found = store.repetition(without)
+        assert found == {
+            "longest_loops": loops,
+            "silent_ids": silent_ids,
+            "longest_silence": silence,
+        }
+    for name in [name for name in store.statistics if "longest" in name or "silent" in name]:
+        del store.statistics[name]  # as an earlier version wrote them
+    assert store.repetition(True) == found

@@ -28,7 +28,6 @@ def test_parts_and_words_come_along_and_training_does_not(script, tmp_path, monk
     assert (content["name"], content["licence"]) == ("speech", "CC BY 4.0")
     assert (models / "speech" / "MODEL_CARD.md").read_text() == "by hand"
     assert not (models / "speech" / "training").exists()
-    assert bundled.levels == 4
 
 
 def test_every_part_of_a_model_has_its_place(script, tmp_path, monkeypatch):

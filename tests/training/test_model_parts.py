@@ -4,6 +4,9 @@ import os
 import subprocess
 from pathlib import Path
 
+import pytest
+
+from audiolm.errors import ConfigurationError
 from audiolm.training.model_parts import about_model, made_by
 from audiolm.training.preset import load_preset
 
@@ -62,3 +65,14 @@ def test_made_by_sees_a_change_in_any_room_of_the_package(tmp_path, monkeypatch)
         assert made_by().endswith(f" {commit}-dirty (uncommitted changes)")
         path.unlink() if before is None else path.write_text(before)
     assert made_by().split()[2:] == [commit]
+
+
+def test_how_the_model_is_to_be_used_is_told() -> None:
+    about = about_model(load_preset("small", ["acoustic=parallel"]), Path("mine"), {})
+    assert about["sampling"] == {"semantic": {"temperature": 1.0}}
+    assert (about["levels"], about["acoustic"]) == (4, "parallel")
+
+
+def test_sampling_of_no_stage_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match=r"sampling\.corse: no such stage; .*coarse"):
+        load_preset("small", ["sampling.corse.temperature=0.7"])

@@ -62,6 +62,11 @@ def test_the_whole_recipe_makes_every_part_and_says_of_what(trained_model, train
         assert config["codec_fingerprint"] == (prints["codec"] if reads_codes else "")
         assert config["semantic_fingerprint"] == (prints["semantic"] if reads_ids else "")
         assert 5 < config["semantic_rate"] < 25
+        if name == "semantic":
+            assert len(config["repetition"]["longest_loops"]) == 50
+            assert config["repetition"]["silent_ids"]
+        else:
+            assert not config.get("repetition")
 
 
 def test_every_stage_beats_the_frequencies(trained_model) -> None:

@@ -5,7 +5,7 @@ One way for all who read: `audio.files` puts the blocks together, `audio.blocks`
 
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 
@@ -14,6 +14,7 @@ import soundfile
 
 from audiolm.audio.containers.flac import refuse_joined
 from audiolm.audio.containers.opening import ForwardFile, opened
+from audiolm.audio.containers.remarks import without_remarks
 from audiolm.audio.waveform import too_large
 from audiolm.errors import AudioError
 
@@ -163,7 +164,8 @@ class Decoder:
     def _damage(self) -> Iterator[None]:
         """What libsndfile cannot read is damaged or cut off."""
         try:
-            yield
+            with without_remarks() if self.file.format == "MP3" else nullcontext():
+                yield
         except soundfile.SoundFileError as error:
             reason = str(error).rsplit(": ", 1)[-1].strip().rstrip(".")
             raise AudioError(

@@ -77,9 +77,9 @@ def command(layers: list[int], clusters: list[int], as_json: bool, **asked: Any)
     """Train a semantic stage on each layer and number of clusters, and measure both.
 
     For every layer and K, w2v-BERT is clustered again and a semantic stage is trained from nothing;
-    `audiolm evaluate --speakers choose` then measures ABX and pairs. It is for choosing: what is
-    reported of the choice is measured on the other half of the speakers. What is in OUT already is
-    not made again.
+    `audiolm evaluate --speakers choose` then measures bits, ABX and pairs. It is for choosing: what
+    is reported of the choice is measured on the other half of the speakers. What is in OUT already
+    is not made again.
     """
     from audiolm.evaluation.report.markdown import markdown_table
 
@@ -101,7 +101,8 @@ def try_out(sweep: Sweep, layer: int, clusters: int, run: Callable[..., None]) -
         run: runs a verb of `audiolm`.
 
     Returns:
-        `layer`, `clusters`, `bits`, `unigram_bits`, and metrics by name under `abx` and `probes`.
+        `layer`, `clusters`, `bits`, `unigram_bits` (None where one person speaks alone), and
+        metrics by name under `abx` and `probes`.
     """
     folder = sweep.out / f"layer-{layer}-clusters-{clusters}"
     clustering = begin(folder, sweep.model)
@@ -117,17 +118,17 @@ def try_out(sweep: Sweep, layer: int, clusters: int, run: Callable[..., None]) -
         *(() if sweep.minutes is None else ("--minutes", f"{sweep.minutes:g}")),
         *(word for setting in settings for word in ("--set", setting)),
     )
-    done = json.loads((folder / "training" / "semantic" / "done.json").read_text("utf-8"))
+    bits = _measured(folder, "bits", "probes", sweep.validation, _half(sweep.validation), (), run)
     found: dict[str, Any] = {
         "layer": layer,
         "clusters": clusters,
-        "bits": done["metrics"]["bits"],
-        "unigram_bits": done["metrics"]["unigram bits"],
+        "bits": bits.get("bits_per_token.semantic_stage"),
+        "unigram_bits": bits.get("bits_per_token.unigram"),
     }
     features = ("--set", 'abx.features=["layer", "semantic"]')
     for experiment, data, more in (("abx", sweep.aligned, features), ("probes", sweep.probes, ())):
         if data is not None:
-            found[experiment] = _measured(folder, experiment, data, more, run)
+            found[experiment] = _measured(folder, experiment, experiment, data, "choose", more, run)
     return found
 
 
@@ -160,16 +161,32 @@ def begin(folder: Path, model: Path) -> str:
     return networks[there[0]]
 
 
+def _half(validation: Path) -> str:
+    """Whose recordings the bits are of: all, where a few recordings have nobody to choose by."""
+    from audiolm.data.corpus import open_corpus
+    from audiolm.evaluation.corpora import Utterance
+    from audiolm.evaluation.halves import of_half
+
+    recordings = open_corpus(validation).recordings
+    return "choose" if of_half(recordings, lambda r: Utterance(r).speaker, "choose") else "all"
+
+
 def _measured(
-    folder: Path, experiment: str, data: Path, more: tuple[str, ...], run: Callable[..., None]
+    folder: Path,
+    report: str,
+    experiment: str,
+    data: Path,
+    speakers: str,
+    more: tuple[str, ...],
+    run: Callable[..., None],
 ) -> dict[str, float]:
     """The values that `audiolm evaluate` finds in one experiment, by name."""
     from audiolm.evaluation.report.markdown import read_report
 
-    place = folder / "reports" / experiment
+    place = folder / "reports" / report
     run(
         *("evaluate", str(folder), "--data", str(data), "--out", str(place)),
-        *("--only", experiment, "--speakers", "choose", *more),
+        *("--only", experiment, "--speakers", speakers, *more),
     )
     metrics = read_report(place)["experiments"][experiment]["metrics"]
     return {name: metric["value"] for name, metric in metrics.items()}
@@ -183,7 +200,7 @@ def row_of(found: dict[str, Any]) -> list[str]:
         str(found["clusters"]),
         _values(abx, f"layer_{layer}.within", f"layer_{layer}.across"),
         _values(abx, "semantic.within", "semantic.across"),
-        f"{found['bits']:.2f}, {found['unigram_bits']:.2f}",
+        ", ".join(f"{n:.2f}" for n in (found["bits"], found["unigram_bits"]) if n is not None),
         _values(probes, "swuggy.all", "lexical.all"),
         _values(probes, "sblimp.all", "syntactic.all"),
     ]

@@ -1,8 +1,9 @@
 """Causal codecs: one network, run all at once or chunk by chunk.
 
 A causal layer needs only its last few inputs again when more arrive. Each layer takes them from a
-`Memory`, which starts with silence: a whole recording is one long chunk with a fresh memory, and a
-stream is many short chunks with a memory that lives on. Work per chunk and memory are constant.
+`StreamingState`, which starts with silence: a whole recording is one long chunk with a fresh state,
+and a stream is many short chunks with a state that lives on. A chunk takes constant
+work and memory.
 """
 
 from abc import abstractmethod
@@ -22,7 +23,7 @@ from audiolm.part import fingerprint
 from audiolm.shapes import Codes, Embeddings, Waveform
 
 
-class Memory:
+class StreamingState:
     """What a run remembers: for each causal layer, the last of its inputs."""
 
     def __init__(self) -> None:
@@ -118,11 +119,11 @@ class CausalCodec(Codec):
         self.quantizer = ResidualQuantizer(quantizer, dim)
 
     @abstractmethod
-    def analyse(self, samples: Waveform, memory: Memory) -> Embeddings:
+    def analyse(self, samples: Waveform, state: StreamingState) -> Embeddings:
         """Samples (B, F * hop + look_ahead), F >= 1, to F vectors (B, F, D) for the quantizer."""
 
     @abstractmethod
-    def synthesise(self, embeddings: Embeddings, memory: Memory) -> Waveform:
+    def synthesise(self, embeddings: Embeddings, state: StreamingState) -> Waveform:
         """Quantized vectors (B, F, D), F >= 1, to samples (B, F * hop), float32."""
 
     def keep_codes(self) -> None:
@@ -144,9 +145,11 @@ class CausalCodec(Codec):
 
     def forward(self, waveform: Waveform) -> CodecOutput:
         """Encode, quantize and decode a waveform (B, T >= 1), with gradients throughout."""
-        quantized = self.quantizer(self.analyse(self._padded(waveform), Memory()))
+        quantized = self.quantizer(self.analyse(self._padded(waveform), StreamingState()))
         return CodecOutput(
-            waveform=self.synthesise(quantized.embeddings, Memory())[:, : waveform.shape[1]],
+            waveform=self.synthesise(quantized.embeddings, StreamingState())[
+                :, : waveform.shape[1]
+            ],
             codes=quantized.codes,
             commitment=quantized.commitment,
             perplexity=quantized.perplexity,
@@ -164,7 +167,7 @@ class CausalCodec(Codec):
         Raises:
             ConfigurationError: if the codec has not that many levels.
         """
-        return self._encode(self._padded(waveform.float()), Memory(), levels)
+        return self._encode(self._padded(waveform.float()), StreamingState(), levels)
 
     @under_torch_defaults
     def decode(self, codes: Codes) -> Waveform:
@@ -173,7 +176,7 @@ class CausalCodec(Codec):
         Raises:
             ConfigurationError: if the codec has not that many levels.
         """
-        return self._decode(codes, Memory())
+        return self._decode(codes, StreamingState())
 
     @under_torch_defaults
     def embed(self, codes: Codes) -> Embeddings:
@@ -192,18 +195,18 @@ class CausalCodec(Codec):
         """Silence up to whole frames, and for the last look-ahead: (B, F·hop + look_ahead)."""
         return F.pad(waveform, (0, -waveform.shape[1] % self.hop + self.look_ahead))
 
-    def _encode(self, samples: Tensor, memory: Memory, levels: int | None = None) -> Codes:
+    def _encode(self, samples: Tensor, state: StreamingState, levels: int | None = None) -> Codes:
         if samples.shape[1] < self.hop + self.look_ahead:  # not one frame
             embeddings = samples.new_zeros(len(samples), 0, self.dim)
         else:
-            embeddings = self.analyse(samples, memory)  # (B, F, D)
+            embeddings = self.analyse(samples, state)  # (B, F, D)
         return self.quantizer.encode(embeddings, levels)
 
-    def _decode(self, codes: Tensor, memory: Memory) -> Waveform:
+    def _decode(self, codes: Tensor, state: StreamingState) -> Waveform:
         embeddings = self.embed(codes)  # (B, F, D)
         if embeddings.shape[1] == 0:
             return embeddings.new_zeros(len(embeddings), 0)
-        return self.synthesise(embeddings, memory)
+        return self.synthesise(embeddings, state)
 
 
 class CausalEncoderStream:
@@ -211,7 +214,7 @@ class CausalEncoderStream:
 
     def __init__(self, codec: CausalCodec) -> None:
         self._codec = codec
-        self._memory = Memory()
+        self._state = StreamingState()
         self._pending: Tensor | None = None  # (B, n) samples whose frames are not yet certain
         self._ended = False
 
@@ -229,7 +232,7 @@ class CausalEncoderStream:
         frames = max(0, (held.shape[1] - codec.look_ahead) // codec.hop)
         self._pending = held[:, frames * codec.hop :].clone()
         with torch_defaults(held.device):
-            return codec._encode(held[:, : frames * codec.hop + codec.look_ahead], self._memory)
+            return codec._encode(held[:, : frames * codec.hop + codec.look_ahead], self._state)
 
     @torch.no_grad()
     def flush(self) -> Codes:
@@ -245,7 +248,7 @@ class CausalEncoderStream:
         with torch_defaults(device):
             if held is None:
                 held = torch.zeros(1, 0, device=device)
-            return self._codec._encode(self._codec._padded(held), self._memory)
+            return self._codec._encode(self._codec._padded(held), self._state)
 
 
 class CausalDecoderStream:
@@ -256,7 +259,7 @@ class CausalDecoderStream:
 
     def __init__(self, codec: CausalCodec) -> None:
         self._codec = codec
-        self._memory = Memory()
+        self._state = StreamingState()
         self._rows = 1
         self._ended = False
 
@@ -270,7 +273,7 @@ class CausalDecoderStream:
         _check_running(self._ended)
         self._rows = len(codes)
         with torch_defaults(codes.device):
-            return self._codec._decode(codes, self._memory)
+            return self._codec._decode(codes, self._state)
 
     @torch.no_grad()
     def flush(self) -> Waveform:

@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from audiolm.codec.causal import Memory
+from audiolm.codec.causal import StreamingState
 from audiolm.shapes import CODEC_HOP, SAMPLE_RATE
 
 WINDOW = CODEC_HOP
@@ -77,7 +77,7 @@ class PulseSpectrum(nn.Module):
 
     @torch.no_grad()
     def forward(
-        self, pitch: Float[Tensor, "B n"], voiced: Bool[Tensor, "B n"], memory: Memory
+        self, pitch: Float[Tensor, "B n"], voiced: Bool[Tensor, "B n"], state: StreamingState
     ) -> Tensor:
         """Pitch in Hz (B, n) and where there is a voice, to spectra (B, n, BINS), complex64.
 
@@ -86,11 +86,11 @@ class PulseSpectrum(nn.Module):
         without a voice are silent.
         """
         pitch = pitch.float()
-        before = memory.extend(self, torch.stack([pitch, voiced.float()], 2), 1, dim=1)[:, :-1]
+        before = state.extend(self, torch.stack([pitch, voiced.float()], 2), 1, dim=1)[:, :-1]
         was_voiced = before[..., 1] > 0
         previous = torch.where(was_voiced, before[..., 0], pitch)  # (B, n) Hz
         cycles = (pitch + previous).double() / 2 * self.step / SAMPLE_RATE  # from centre to centre
-        phase = memory.accumulate(self, cycles, restart=~was_voiced)  # (B, n) in cycles
+        phase = state.accumulate(self, cycles, restart=~was_voiced)  # (B, n) in cycles
         chirp = (pitch - previous) / self.step / SAMPLE_RATE
         chirp = chirp.clamp(-_LARGEST_CHIRP, _LARGEST_CHIRP)
         n = torch.arange(WINDOW, device=pitch.device) - WINDOW // 2

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from audiolm.codec.causal import CausalCodec, Memory
+from audiolm.codec.causal import CausalCodec, StreamingState
 from audiolm.codec.quantizer import QuantizerConfig
 from audiolm.configuration import Configuration
 from audiolm.shapes import CODEC_HOP, Embeddings, Waveform
@@ -63,9 +63,9 @@ class CausalConv(nn.Module):
         self.context = (kernel - 1) * dilation + 1 - stride
         self.conv = nn.Conv1d(channels, out, kernel, stride=stride, dilation=dilation)
 
-    def forward(self, x: Float[Tensor, "B C T"], memory: Memory) -> Tensor:
+    def forward(self, x: Float[Tensor, "B C T"], state: StreamingState) -> Tensor:
         """(B, C, T) to (B, C', T / stride)."""
-        return cast(Tensor, self.conv(memory.extend(self, x, self.context, dim=2)))
+        return cast(Tensor, self.conv(state.extend(self, x, self.context, dim=2)))
 
 
 class CausalTransposedConv(nn.Module):
@@ -76,9 +76,9 @@ class CausalTransposedConv(nn.Module):
         self.stride = stride
         self.conv = nn.ConvTranspose1d(channels, out, 2 * stride, stride=stride)
 
-    def forward(self, x: Float[Tensor, "B C T"], memory: Memory) -> Tensor:
+    def forward(self, x: Float[Tensor, "B C T"], state: StreamingState) -> Tensor:
         """(B, C, T) to (B, C', T x stride)."""
-        y: Tensor = self.conv(memory.extend(self, x, 1, dim=2))  # (B, C', (T + 2) · stride)
+        y: Tensor = self.conv(state.extend(self, x, 1, dim=2))  # (B, C', (T + 2) · stride)
         # What the step before the first would add on its own, and what the last adds to the next.
         return y[:, :, self.stride : -self.stride]
 
@@ -91,10 +91,10 @@ class ResidualUnit(nn.Module):
         self.wide = CausalConv(channels, channels, _RESIDUAL_KERNEL, dilation=dilation)
         self.point = CausalConv(channels, channels, 1)
 
-    def forward(self, x: Float[Tensor, "B C T"], memory: Memory) -> Tensor:
+    def forward(self, x: Float[Tensor, "B C T"], state: StreamingState) -> Tensor:
         """(B, C, T) to the same shape."""
-        h = self.wide(F.elu(x), memory)
-        return x + cast(Tensor, self.point(F.elu(h), memory))
+        h = self.wide(F.elu(x), state)
+        return x + cast(Tensor, self.point(F.elu(h), state))
 
 
 class SoundStream(CausalCodec):
@@ -127,21 +127,21 @@ class SoundStream(CausalCodec):
         self.encoder = nn.ModuleList(encoder)
         self.decoder = nn.ModuleList(decoder)
 
-    def analyse(self, samples: Waveform, memory: Memory) -> Embeddings:
+    def analyse(self, samples: Waveform, state: StreamingState) -> Embeddings:
         """Samples (B, F * 320) to vectors (B, F, D)."""
-        x = _run(self.encoder, samples[:, None], memory)  # (B, D, F)
+        x = _run(self.encoder, samples[:, None], state)  # (B, D, F)
         return x.transpose(1, 2).float()
 
-    def synthesise(self, embeddings: Embeddings, memory: Memory) -> Waveform:
+    def synthesise(self, embeddings: Embeddings, state: StreamingState) -> Waveform:
         """Quantized vectors (B, F, D) to samples (B, F * 320)."""
-        x = _run(self.decoder, embeddings.transpose(1, 2), memory)  # (B, 1, F · 320)
+        x = _run(self.decoder, embeddings.transpose(1, 2), state)  # (B, 1, F · 320)
         return x[:, 0].float()
 
 
-def _run(layers: nn.ModuleList, x: Tensor, memory: Memory) -> Tensor:
+def _run(layers: nn.ModuleList, x: Tensor, state: StreamingState) -> Tensor:
     """The layers in turn, an ELU before each that changes rate or width, except the first."""
     for index, layer in enumerate(layers):
         if index and not isinstance(layer, ResidualUnit):
             x = F.elu(x)
-        x = layer(x, memory)
+        x = layer(x, state)
     return x

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from pydantic import Field, field_validator, model_validator
 from torch import Tensor, nn
 
-from audiolm.codec.causal import CausalCodec, CodecOutput, Memory, PitchTrack
+from audiolm.codec.causal import CausalCodec, CodecOutput, PitchTrack, StreamingState
 from audiolm.codec.harmonic import WINDOW, PitchHead, PulseSpectrum, hertz
 from audiolm.codec.quantizer import QuantizerConfig
 from audiolm.configuration import Configuration
@@ -119,9 +119,9 @@ class CausalBlock(nn.Module):
         self.narrow = nn.Linear(width * config.expansion, width)
         self.scale = nn.Parameter(torch.full((width,), scale))
 
-    def forward(self, x: Float[Tensor, "B S W"], memory: Memory) -> Float[Tensor, "B S W"]:
+    def forward(self, x: Float[Tensor, "B S W"], state: StreamingState) -> Float[Tensor, "B S W"]:
         """One step of the residual stream."""
-        h = memory.extend(self, x, self.context, dim=1)  # (B, context + S, W)
+        h = state.extend(self, x, self.context, dim=1)  # (B, context + S, W)
         h = self.mix(h.transpose(1, 2).unsqueeze(2)).squeeze(2).transpose(1, 2)  # (B, S, W)
         h = self.narrow(F.gelu(self.widen(self.norm(h))))
         out: Tensor = x + self.scale * h
@@ -176,17 +176,17 @@ class SpectralCodec(CausalCodec):
         self.write = nn.Linear(config.refine_width, 2 * bins)
         nn.init.constant_(self.write.bias[:bins], _FIRST_LOG_MAGNITUDE)
 
-    def analyse(self, samples: Waveform, memory: Memory) -> Embeddings:
+    def analyse(self, samples: Waveform, state: StreamingState) -> Embeddings:
         """Samples (B, F * 320 + look_ahead) to vectors (B, F, D)."""
         x = self.read_norm(self.read(self._spectra(samples)))  # (B, F, W)
         for block in self.encoder:
-            x = block(x, memory)
+            x = block(x, state)
         vectors: Tensor = self.to_quantizer(self.encoder_norm(x))
         return vectors.float()
 
-    def synthesise(self, embeddings: Embeddings, memory: Memory) -> Waveform:
+    def synthesise(self, embeddings: Embeddings, state: StreamingState) -> Waveform:
         """Quantized vectors (B, F, D) to samples (B, F * 320)."""
-        return self._synthesised(embeddings, memory)[0]
+        return self._synthesised(embeddings, state)[0]
 
     def forward(
         self, waveform: Waveform, pitch: PitchTrack | None = None, own: Tensor | None = None
@@ -198,8 +198,8 @@ class SpectralCodec(CausalCodec):
             pitch: of the recordings, (B, F * subframes).
             own: which rows (B,) are made at the pitch that the head predicts all the same.
         """
-        quantized = self.quantizer(self.analyse(self._padded(waveform), Memory()))
-        made, predicted = self._synthesised(quantized.embeddings, Memory(), pitch, own)
+        quantized = self.quantizer(self.analyse(self._padded(waveform), StreamingState()))
+        made, predicted = self._synthesised(quantized.embeddings, StreamingState(), pitch, own)
         return CodecOutput(
             waveform=made[:, : waveform.shape[1]],
             codes=quantized.codes,
@@ -210,19 +210,19 @@ class SpectralCodec(CausalCodec):
 
     def predict_pitch(self, codes: Codes) -> PitchTrack | None:
         """What the head takes for the pitch of codes (B, q, F); None without a head."""
-        return self._synthesised(self.embed(codes), Memory())[1]
+        return self._synthesised(self.embed(codes), StreamingState())[1]
 
     def _synthesised(
         self,
         embeddings: Embeddings,
-        memory: Memory,
+        state: StreamingState,
         given: PitchTrack | None = None,
         own: Tensor | None = None,
     ) -> tuple[Waveform, PitchTrack | None]:
         """Samples (B, F * 320), and the pitch that the head predicts; see `forward`."""
         x = self.from_quantizer(embeddings)  # (B, F, W)
         for block in self.decoder:
-            x = block(x, memory)
+            x = block(x, state)
         fine = self.split(x)
         fine = fine.unflatten(2, (self.config.subframes, -1)).flatten(1, 2)  # (B, F·subframes, W')
         predicted: PitchTrack | None = None
@@ -234,11 +234,11 @@ class SpectralCodec(CausalCodec):
                 use = torch.zeros_like(voicing[:, :1]) > 0 if own is None else own[:, None]
                 octaves = torch.where(use, octaves, given.octaves)
                 voicing = torch.where(use, voicing, given.voicing)
-            pulses = self.pulses(hertz(octaves), voicing > 0, memory)  # (B, F·subframes, bins)
+            pulses = self.pulses(hertz(octaves), voicing > 0, state)  # (B, F·subframes, bins)
             fine = fine + self.read_pulses(_features(pulses))
         for block in self.refine:
-            fine = block(fine, memory)
-        return self._samples(self.refine_norm(fine), memory, pulses), predicted
+            fine = block(fine, state)
+        return self._samples(self.refine_norm(fine), state, pulses), predicted
 
     def _spectra(self, samples: Tensor) -> Float[Tensor, "B F C"]:
         """The spectra of each frame's sub-frames as features: power-compressed, and in decibels."""
@@ -250,7 +250,7 @@ class SpectralCodec(CausalCodec):
             flat: Tensor = features.flatten(2)
             return flat
 
-    def _samples(self, x: Tensor, memory: Memory, pulses: Tensor | None = None) -> Waveform:
+    def _samples(self, x: Tensor, state: StreamingState, pulses: Tensor | None = None) -> Waveform:
         """The sub-frames' vectors (B, F·subframes, W') as spectra, overlapped and added.
 
         Phases are relative to those of the pulses (B, F·subframes, bins), where there are any.
@@ -272,7 +272,7 @@ class SpectralCodec(CausalCodec):
                 )
             spectrum = torch.cat([real, imaginary], dim=2)
             windows = spectrum @ self.waves  # (B, F·subframes, window)
-            windows = memory.extend(self.write, windows, overlap - 1, dim=1)
+            windows = state.extend(self.write, windows, overlap - 1, dim=1)
             # The samples of a sub-frame's hop are the sum of the first part of its own window, the
             # second part of the window before it, and so on.
             n = x.shape[1]

@@ -13,6 +13,9 @@ from safetensors import safe_open
 
 from audiolm.shapes import SAMPLE_RATE, SEMANTIC_HOP
 
+LONGEST_PERIOD = 50
+"""Ids, two seconds: what comes again after longer is no loop, but a theme."""
+
 
 def semantic_statistics(shards: Sequence[Path], clusters: int) -> dict[str, Any]:
     """Use of the semantic ids.
@@ -45,6 +48,58 @@ def semantic_statistics(shards: Sequence[Path], clusters: int) -> dict[str, Any]
         "semantic_counts": counts.tolist(),
         "semantic_run_counts": runs.tolist(),
     }
+
+
+def repetition_statistics(shards: Sequence[Path], clusters: int) -> dict[str, Any]:
+    """How long recordings stay silent, and how long they say the same again.
+
+    Args:
+        shards: files with `semantic` (sum of S,), `steps` (R,) and, where it was noted, `silent`
+            (sum of S,): 1 where a step is.
+        clusters: K.
+
+    Returns:
+        `semantic_longest_loops`: for each period of 1 to `LONGEST_PERIOD` ids, the longest stretch
+        in which every id is the one that came a period before;
+        `semantic_silent_ids`: the ids that are silent more often than not;
+        `semantic_longest_silence`: the longest stretch of these;
+        and the same with `run` in place of `semantic`, once consecutive repeats are removed.
+    """
+    heard, silent = (np.zeros(clusters, dtype=np.int64) for _ in range(2))  # (K,)
+    for path in shards:
+        with safe_open(path, framework="numpy") as file:
+            if "silent" in file.keys():  # noqa: SIM118
+                ids = file.get_tensor("semantic")
+                heard += np.bincount(ids, minlength=clusters)
+                where = file.get_tensor("silent").astype(bool)
+                silent += np.bincount(ids[where], minlength=clusters)
+    silent_ids = 2 * silent > heard  # (K,)
+    found: dict[str, Any] = {}
+    for name in ("semantic", "run"):
+        found[f"{name}_longest_loops"] = [0] * LONGEST_PERIOD
+        found[f"{name}_silent_ids"] = np.flatnonzero(silent_ids).tolist()
+        found[f"{name}_longest_silence"] = 0
+    for path in shards:
+        with safe_open(path, framework="numpy") as file:
+            ids, steps = file.get_tensor("semantic"), file.get_tensor("steps")
+        recording = np.repeat(np.arange(len(steps)), steps)  # (sum of S,)
+        begins = np.ones(len(ids), dtype=bool)
+        begins[1:] = (ids[1:] != ids[:-1]) | (recording[1:] != recording[:-1])
+        for name, kept in (("semantic", slice(None)), ("run", begins)):
+            some, of = ids[kept], recording[kept]
+            loops = found[f"{name}_longest_loops"]
+            for period in range(1, LONGEST_PERIOD + 1):
+                again = (some[period:] == some[:-period]) & (of[period:] == of[:-period])
+                loops[period - 1] = max(loops[period - 1], _longest_run(again, of[period:]))
+            silence = _longest_run(silent_ids[some], of)
+            found[f"{name}_longest_silence"] = max(found[f"{name}_longest_silence"], silence)
+    return found
+
+
+def _longest_run(flags: np.ndarray, recording: np.ndarray) -> int:
+    """The most flags (n,) that are set one after the other within one recording (n,)."""
+    begins = ~flags | np.diff(recording, prepend=-1).astype(bool)  # nothing goes on here
+    return int(np.bincount(np.cumsum(begins), weights=flags).max(initial=0))
 
 
 def code_statistics(shards: Sequence[Path], levels: int, codebook_size: int) -> dict[str, Any]:

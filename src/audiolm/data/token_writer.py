@@ -15,7 +15,11 @@ from audiolm.atomic import replacing
 from audiolm.data.corpus import Recording
 from audiolm.data.manifest import write_manifest
 from audiolm.data.names import printable
-from audiolm.data.token_statistics import code_statistics, semantic_statistics
+from audiolm.data.token_statistics import (
+    code_statistics,
+    repetition_statistics,
+    semantic_statistics,
+)
 from audiolm.data.tokens import (
     FORMAT_VERSION,
     WRITE_AGAIN,
@@ -113,6 +117,7 @@ class TokenWriter:
         shard: int,
         semantic: Sequence[np.ndarray] | None = None,
         codes: Sequence[np.ndarray] | None = None,
+        silent: Sequence[np.ndarray] | None = None,
     ) -> None:
         """Write one shard, whole or not at all.
 
@@ -121,6 +126,7 @@ class TokenWriter:
             semantic: (S,) ids of each member; None without a tokenizer.
             codes: (Q, F) ids of each member; None without a codec. A recording that turned out to
                 be unreadable has no ids: S = 0 and F = 0.
+            silent: (S,) bool, which semantic steps of each member are silent; None if not known.
 
         Raises:
             CorpusError: if the ids are not what the format says, or cannot be written.
@@ -131,6 +137,9 @@ class TokenWriter:
             given = _given(semantic, "semantic ids", members)
             tensors["semantic"] = _checked(given, self.format.clusters, "semantic ids")
             tensors["steps"] = np.array([len(ids) for ids in given], dtype=np.int64)  # (R,)
+            if silent is not None:
+                steps = zip(silent, tensors["steps"], strict=True)
+                tensors["silent"] = np.concatenate([row[:n] for row, n in steps]).astype(np.uint8)
         if self.format.codec_fingerprint:
             given = [ids.T for ids in _given(codes, "codes", members)]  # (F, Q) each
             if any(ids.shape[1:] != (self.format.levels,) for ids in given):
@@ -161,6 +170,7 @@ class TokenWriter:
         statistics: dict[str, Any] = {}
         if format.semantic_fingerprint:
             statistics |= semantic_statistics(self._paths, format.clusters)
+            statistics |= repetition_statistics(self._paths, format.clusters)
         if format.codec_fingerprint:
             statistics |= code_statistics(self._paths, format.levels, format.codebook_size)
         content = {

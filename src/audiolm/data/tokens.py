@@ -2,7 +2,8 @@
 
     manifest.jsonl            the recordings, in the order of the tokens
     shard-00003.safetensors   tokens of `shard_size` recordings, one after the other, uint16:
-                              semantic (sum of S,), codes (sum of F, Q); int64: steps, frames (R,)
+                              semantic (sum of S,), codes (sum of F, Q); int64: steps, frames (R,);
+                              uint8: silent (sum of S,), 1 where a semantic step is
     tokens.json               format version, fingerprints, counts and statistics; written last
 
 A shard is one file that is renamed into place, so it is complete or absent: writing goes on where
@@ -26,7 +27,11 @@ from torch import Tensor
 from audiolm.configuration import Configuration, parse
 from audiolm.data.corpus import Recording
 from audiolm.data.manifest import read_recordings
-from audiolm.data.token_statistics import code_statistics, semantic_statistics
+from audiolm.data.token_statistics import (
+    code_statistics,
+    repetition_statistics,
+    semantic_statistics,
+)
 from audiolm.errors import CorpusError
 from audiolm.shapes import FRAMES_PER_STEP
 
@@ -171,23 +176,48 @@ class TokenStore:
         Raises:
             CorpusError: if there are no tokens of this kind.
         """
-        present = self.format.semantic_fingerprint if kind == 0 else self.format.codec_fingerprint
-        if not present or not 0 <= kind <= self.format.levels:
-            what = f"codes of level {kind}" if kind else "semantic ids"
-            raise CorpusError(f"{self.folder}: there are no {what} in it; {WRITE_AGAIN}")
+        self._require_present(kind)
         name = "code_counts" if kind else "semantic_run_counts"
         if name not in self.statistics:
-            count = -(-len(self) // self.format.shard_size)
-            shards = [shard_path(self.folder, shard) for shard in range(count)]
             self.statistics |= (
-                code_statistics(shards, self.format.levels, self.format.codebook_size)
+                code_statistics(self._paths(), self.format.levels, self.format.codebook_size)
                 if kind
-                else semantic_statistics(shards, self.format.clusters)
+                else semantic_statistics(self._paths(), self.format.clusters)
             )
         if kind == 0:
             name = "semantic_run_counts" if remove_repeats else "semantic_counts"
             return np.array(self.statistics[name], dtype=np.int64)
         return np.array(self.statistics[name][kind - 1], dtype=np.int64)
+
+    def repetition(self, remove_repeats: bool = False) -> dict[str, Any]:
+        """How long recordings stay silent, and how long they say the same again.
+
+        Args:
+            remove_repeats: of the ids once consecutive repeats are removed.
+
+        Returns:
+            `longest_loops`, `silent_ids`, `longest_silence`: see `repetition_statistics`.
+
+        Raises:
+            CorpusError: if there are no semantic ids.
+        """
+        self._require_present(0)
+        if "semantic_longest_loops" not in self.statistics:
+            self.statistics |= repetition_statistics(self._paths(), self.format.clusters)
+        name = "run" if remove_repeats else "semantic"
+        keys = ("longest_loops", "silent_ids", "longest_silence")
+        return {key: self.statistics[f"{name}_{key}"] for key in keys}
+
+    def _require_present(self, kind: int) -> None:
+        present = self.format.semantic_fingerprint if kind == 0 else self.format.codec_fingerprint
+        if not present or not 0 <= kind <= self.format.levels:
+            what = f"codes of level {kind}" if kind else "semantic ids"
+            raise CorpusError(f"{self.folder}: there are no {what} in it; {WRITE_AGAIN}")
+
+    def _paths(self) -> list[Path]:
+        """All shards."""
+        count = -(-len(self) // self.format.shard_size)
+        return [shard_path(self.folder, shard) for shard in range(count)]
 
     def require(self, codec_fingerprint: str = "", semantic_fingerprint: str = "") -> None:
         """Make sure that these parts made the tokens; an empty fingerprint asks for nothing.

@@ -23,6 +23,7 @@ from audiolm.stages.decoding import (
 )
 from audiolm.stages.guidance import check_guidance, drop_conditioning
 from audiolm.stages.layout import MASK, SEMANTIC, Flat, Layout, Streams
+from audiolm.stages.repetition import RepetitionLimits
 from audiolm.stages.sampling import Sampling
 from audiolm.stages.transformer import Transformer, TransformerConfig
 
@@ -32,6 +33,8 @@ class AutoregressiveConfig(StageConfig):
 
     transformer: TransformerConfig = TransformerConfig()
     """The network."""
+    repetition: RepetitionLimits | None = None
+    """How long the semantic stage may be silent, or repeat itself: as long as its training data."""
 
 
 class AutoregressiveStage(Stage):
@@ -128,6 +131,7 @@ class AutoregressiveStage(Stage):
             until_end and given.far is None,
             progress,
             self.decoding_weights or quick_weights(self._device),
+            self.config.repetition,
             guide,
         )
         if self.layout.roles.semantic == "predicted" and given.far is not None:

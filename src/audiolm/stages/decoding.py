@@ -35,6 +35,7 @@ from audiolm.stages.layout import (
     SemanticSource,
     Streams,
 )
+from audiolm.stages.repetition import RepetitionGuard, RepetitionLimits
 from audiolm.stages.sampling import Sampling, draw
 from audiolm.stages.transformer import Transformer
 
@@ -56,6 +57,8 @@ class DecodingOptions:
     """Called with the number of positions filled since the last call."""
     weights: torch.dtype | None = None
     """Type of the weights of cached steps; as they are when None."""
+    repetition: RepetitionLimits | None = None
+    """How long the semantic stage may be silent, or repeat itself."""
     guide: bool = False
     """Rows come twice, as `with_unconditional_rows` makes them, and are drawn as one."""
 
@@ -108,12 +111,14 @@ def fill(
     masks: Masks,
     options: DecodingOptions,
     generators: Sequence[torch.Generator],
+    guard: RepetitionGuard | None = None,
 ) -> Iterator[Int[Tensor, "B"]]:
     """The flat id (B,) of each row at each step of the masks; known ids come as they are.
 
     With `options.guide`, B rows come of 2 B: a row and its unconditional one draw one id together.
 
-    It is over when every row has drawn END.
+    With a `guard`, which is told of every semantic id, none is drawn that it forbids. It is over
+    when every row has drawn END.
     """
     layout, batch = transformer.layout, len(flat.ids)
     some_known = bool((masks.wanted >= 0).any())
@@ -130,13 +135,21 @@ def fill(
         logits = transformer.logits(hidden, kind)[:, allowed.start - layout.first_id(kind) :]
         if options.guide:
             logits = guided(logits, options.sampling.guidance)  # (B, n) of 2 B rows
-        repeat = previous - allowed.start if no_repeats else None
-        ids = draw(logits, options.sampling, generators, options.name, repeat)
+        forbidden = None
+        if no_repeats:
+            forbidden = torch.tensor(allowed, device=previous.device) == previous[:, None]  # (B, n)
+        if guard is not None:
+            stuck = guard.forbidden()  # (B, K)
+            stuck = F.pad(stuck, (logits.shape[1] - stuck.shape[1], 0))  # END, if it may come
+            forbidden = stuck if forbidden is None else forbidden | stuck
+        ids = draw(logits, options.sampling, generators, options.name, forbidden)
         previous = (ids + allowed.start).repeat(2 if options.guide else 1)
         if some_known:
             previous = torch.where(masks.wanted[:, step] >= 0, masks.wanted[:, step], previous)
         if options.progress:
             options.progress(1)
+        if guard is not None:
+            guard.push((previous - FIRST_SEMANTIC).clamp(min=0))  # a row that is over goes on
         yield previous[: len(ids)]
         if options.until_end and kind == SEMANTIC:
             ended |= previous == END
@@ -157,6 +170,10 @@ def continue_semantic(
     `PAD`; the last piece, of no ids, says which rows have `ended`.
     """
     layout, history, made = transformer.layout, semantic, 0
+    guard = None
+    if options.repetition is not None:
+        clusters, without_repeats = layout.config.clusters, layout.config.remove_repeats
+        guard = RepetitionGuard(options.repetition, clusters, semantic, without_repeats)
     ended = torch.zeros(len(semantic), dtype=torch.bool, device=semantic.device)
     while made < steps and not bool(ended.all()):
         tokens = layout.tokens_from(history).amax(0)  # (S,), falling
@@ -168,7 +185,7 @@ def continue_semantic(
         flat = layout.flatten(Streams(F.pad(history, (0, room), value=MASK)))
         window = []
         masks = Masks(layout, flat)
-        for ids in fill(transformer, flat, masks, options, [options.generator]):
+        for ids in fill(transformer, flat, masks, options, [options.generator], guard):
             ended = ended | (ids == END)
             if not bool(ended.all()):
                 fresh = ids - FIRST_SEMANTIC

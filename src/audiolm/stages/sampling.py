@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from pydantic import Field
 from torch import Tensor
 
@@ -48,7 +48,7 @@ def draw(
     sampling: Sampling,
     generators: Sequence[torch.Generator],
     name: str,
-    forbidden: Int[Tensor, "B"] | None = None,
+    forbidden: Bool[Tensor, "B n"] | None = None,
 ) -> Int[Tensor, "B"]:
     """One id (B,) per row, never one whose logit is -inf.
 
@@ -59,15 +59,14 @@ def draw(
         sampling: temperature and filters.
         generators: the only source of randomness; each serves as many rows as any other, in order.
         name: what produced the logits, for the error message.
-        forbidden: one entry of each row that may not be drawn; negative for none.
+        forbidden: what may not be drawn.
 
     Raises:
         AudioLMError: a row holds a NaN or +inf, or nothing but -inf.
     """
     logits = logits.float()
     if forbidden is not None:
-        entry = torch.arange(logits.shape[-1], device=logits.device)
-        logits = logits.masked_fill(entry == forbidden[:, None], -torch.inf)
+        logits = logits.masked_fill(forbidden, -torch.inf)
     best = logits.amax(-1, keepdim=True)
     if not bool(best.isfinite().all()):
         raise AudioLMError(

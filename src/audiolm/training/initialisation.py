@@ -167,7 +167,7 @@ def _built_otherwise(where: str, theirs: Configuration, ours: Configuration) -> 
     differ = ", ".join(
         f"{key} {there.get(key)} (the preset: {here.get(key)})"
         for key in keys
-        if not key.endswith(("_fingerprint", "semantic_rate"))
+        if not key.endswith(("_fingerprint", "semantic_rate", "repetition"))
     )
     return ConfigurationError(
         f"{where} is built otherwise: {differ}; give the preset it was trained with, or set these"

@@ -187,6 +187,12 @@ def about_model(preset: "Preset", folder: Path, recordings: Mapping[str, float])
         "made_by": made_by(),
         "prompt_seconds": preset.prompt_seconds,
         "seconds": preset.seconds,
+        "sampling": {
+            kind: sampling.model_dump(exclude_unset=True)
+            for kind, sampling in preset.sampling.items()
+        },
+        "levels": preset.levels,
+        "acoustic": preset.acoustic,
         "data": {"folder": printable(folder.resolve().name), "recordings": dict(recordings)},
     }
 

@@ -13,7 +13,8 @@ from audiolm.configuration import Configuration, nearest, override, parse, read_
 from audiolm.errors import ConfigurationError
 from audiolm.part import Dtype
 from audiolm.semantic.w2v_bert import W2vBertConfig
-from audiolm.stages.kinds import AnyStageConfig, stage_kind
+from audiolm.stages.kinds import Acoustic, AnyStageConfig, stage_kind
+from audiolm.stages.sampling import Sampling
 from audiolm.training.clustering import ClusteringConfig
 from audiolm.training.derivation import derived, last_clustering
 from audiolm.training.opening import DataConfig
@@ -65,6 +66,14 @@ class Preset(Configuration):
     """How much of a prompt the model goes on from unless asked otherwise (told in model.json)."""
     seconds: float = Field(default=SECONDS, gt=0, le=MAXIMUM_SECONDS)
     """How much it then adds unless asked otherwise (told in model.json)."""
+    sampling: dict[str, Sampling] = Field(default_factory=dict)
+    """How it draws unless asked otherwise, by stage (told in model.json); as in the paper (section
+    IV-B) where nothing is said."""
+    levels: int | None = Field(default=None, ge=1)
+    """Levels of codes that it makes unless asked otherwise (told in model.json); all when null."""
+    acoustic: Acoustic | None = None
+    """How it makes coarse codes unless asked otherwise (told in model.json): autoregressively when
+    null."""
     data: DataConfig = DataConfig()
     """The recordings."""
     codec: CodecConfig = Field(discriminator="kind")
@@ -113,6 +122,9 @@ class Preset(Configuration):
                     f"stages.{name}.layout.kind: {stage.layout.kind} cannot be there; set it to "
                     f"{wanted}"
                 )
+        for name in self.sampling:
+            if name not in known:
+                raise ValueError(f"sampling.{name}: no such stage; {nearest(name, known)}")
         rounds = {"clustering": ("w2v_bert", self.w2v_bert)}
         if self.second_round is not None:
             rounds["second_clustering"] = ("second_round", self.second_round)

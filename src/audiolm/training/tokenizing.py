@@ -9,6 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from audiolm.audio.silence import silent_steps
 from audiolm.codec import Codec
 from audiolm.configuration import Configuration
 from audiolm.data.token_writer import TokenWriter
@@ -74,10 +75,13 @@ def tokenize_corpus(
         members = writer.members(shard)
         semantic: dict[int, np.ndarray] = {}
         codes: dict[int, np.ndarray] = {}
+        silent: dict[int, np.ndarray] = {}
         for indices in recordings.by_length(config.batch_seconds, among=members):
             waveform, lengths = recordings.whole(indices)  # (B, T), (B,)
             ids = tokenizer.encode(waveform, lengths)  # (B, S)
             semantic |= _rows(indices, ids, lengths, SEMANTIC_HOP)
+            for index, row, length in zip(indices, waveform, lengths.tolist(), strict=True):
+                silent[index] = silent_steps(row[:length].cpu().numpy())  # (S,)
             if codec is not None:
                 frames = _encode(codec, waveform, config.batch_seconds)  # (B, Q, F)
                 codes |= _rows(indices, frames, lengths, CODEC_HOP)
@@ -85,6 +89,7 @@ def tokenize_corpus(
             shard,
             [semantic[i] for i in members],
             None if codec is None else [codes[i] for i in members],
+            [silent[i] for i in members],
         )
         progress((done + 1) / len(missing))
     wait(world)

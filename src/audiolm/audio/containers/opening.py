@@ -11,6 +11,7 @@ from audiolm.audio.containers.chunks import check_sound_bytes
 from audiolm.audio.containers.flac import check_length
 from audiolm.audio.containers.mp3 import after_id3, check_frames
 from audiolm.audio.containers.ogg import check_pages
+from audiolm.audio.containers.remarks import without_remarks
 from audiolm.audio.containers.spliced import Spliced
 from audiolm.errors import AudioError
 
@@ -51,7 +52,8 @@ def opened(path: Path) -> Iterator[tuple[ForwardFile, int]]:
             stack.callback(spliced.close)
             source = spliced
         try:
-            file = stack.enter_context(ForwardFile(source))
+            with without_remarks():
+                file = stack.enter_context(ForwardFile(source))
         except soundfile.SoundFileError as error:
             reason = str(error).rsplit(": ", 1)[-1].strip().rstrip(".") or "unknown format"
             raise AudioError(

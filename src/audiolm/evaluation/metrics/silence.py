@@ -1,7 +1,7 @@
 """Silence: does a continuation go on at all?
 
-Definition: a semantic step (40 ms) of a continuation is silent if it is more than `DEPTH` dB below
-the loud parts of its prompt.
+Definition: a semantic step (40 ms) of a continuation is silent if it is more than `DEPTH` dB
+below the loud parts of its prompt (`audiolm.audio.silence`).
 
 Convention: prompt and continuation in one recording, and how many seconds at its end are the
 continuation.
@@ -9,11 +9,9 @@ continuation.
 
 import numpy as np
 
+from audiolm.audio.silence import DEPTH, LOUD, step_levels
 from audiolm.audio.waveform import Audio
 from audiolm.shapes import SAMPLE_RATE, SEMANTIC_HOP
-
-DEPTH = 30.0
-"""dB."""
 
 
 def validate(whole: Audio, seconds: float) -> None:
@@ -37,11 +35,10 @@ def silent_steps(whole: Audio, seconds: float) -> np.ndarray:
         ValueError: as `validate`.
     """
     validate(whole, seconds)
-    samples = whole.resampled(SAMPLE_RATE).samples.astype(np.float64)
-    steps = samples[: len(samples) // SEMANTIC_HOP * SEMANTIC_HOP].reshape(-1, SEMANTIC_HOP)
-    level = 10 * np.log10(np.square(steps).mean(axis=1) + 1e-12)  # (S,) dB
+    samples = whole.resampled(SAMPLE_RATE).samples
+    level = step_levels(samples[: len(samples) // SEMANTIC_HOP * SEMANTIC_HOP])  # (S,) dB
     known = round((len(samples) - seconds * SAMPLE_RATE) / SEMANTIC_HOP)
-    silent: np.ndarray = level[known:] < np.percentile(level[:known], 95) - DEPTH
+    silent: np.ndarray = level[known:] < np.percentile(level[:known], LOUD) - DEPTH
     return silent
 
 

@@ -20,12 +20,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from audiolm.audio.files import read
+from audiolm.audio.silence import DEPTH
 from audiolm.audio.waveform import Audio
 from audiolm.errors import CorpusError
 from audiolm.evaluation.corpora import Utterance
 from audiolm.evaluation.generated import Baseline, coarse_maker, levels_made, needed
 from audiolm.evaluation.metrics.error_rates import normalise_text
-from audiolm.evaluation.metrics.silence import DEPTH, silent_steps
+from audiolm.evaluation.metrics.silence import silent_steps
 from audiolm.evaluation.metrics.statistics import Metric, mean_metric, ratio_metric
 from audiolm.evaluation.report.results import ExperimentResult, Table, TableCell
 from audiolm.evaluation.requirements import Skipped

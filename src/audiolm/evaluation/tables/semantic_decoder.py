@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from audiolm.codec.causal import CausalCodec, Memory
+from audiolm.codec.causal import CausalCodec, StreamingState
 from audiolm.codec.contract import Codec
 from audiolm.codec.losses import MelLoss, MelLossConfig
 from audiolm.data.batches import CropSampler, waveform_batch
@@ -53,7 +53,7 @@ class SemanticDecoder(nn.Module):
     def forward(self, ids: SemanticIds) -> Waveform:
         """Ids (B, S) to samples (B, S * 640)."""
         vectors = self.vectors(ids).repeat_interleave(FRAMES_PER_STEP, dim=1)  # (B, F, D)
-        return self.codec.synthesise(vectors, Memory())
+        return self.codec.synthesise(vectors, StreamingState())
 
 
 def train_semantic_decoder(

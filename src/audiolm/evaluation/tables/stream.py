@@ -8,11 +8,11 @@ minute of the prompt's speaker, recordings one after the other through the codec
 import numpy as np
 
 from audiolm.audio.files import read
+from audiolm.audio.silence import DEPTH
 from audiolm.audio.waveform import Audio
 from audiolm.evaluation.corpora import Utterance
 from audiolm.evaluation.generated import levels_made, needed
 from audiolm.evaluation.metrics import long_form
-from audiolm.evaluation.metrics.silence import DEPTH
 from audiolm.evaluation.metrics.statistics import Metric, mean_metric
 from audiolm.evaluation.report import plots
 from audiolm.evaluation.report.results import ExperimentResult, Table, TableCell

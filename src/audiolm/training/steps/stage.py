@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
@@ -11,8 +11,9 @@ from audiolm.errors import ConfigurationError, TrainingError
 from audiolm.model_io.folder import load_part
 from audiolm.model_io.manifest import read_manifest
 from audiolm.semantic import SemanticTokenizer
-from audiolm.stages import ParallelStage, Stage, StageConfig
+from audiolm.stages import AutoregressiveConfig, ParallelStage, Stage, StageConfig
 from audiolm.stages.kinds import stage_kind
+from audiolm.stages.repetition import RepetitionLimits
 from audiolm.training.initialisation import OldIds, old_ids_of_new, start_from_coarse
 from audiolm.training.step_folder import StepFolder
 from audiolm.training.steps.step import Context, TrainingStep
@@ -126,9 +127,14 @@ class StageStep(TrainingStep):
                         f"{self.key}.layout.{size}: is {asked}, but the tokens have {held}; set "
                         f"{key} to that"
                     )
-        known = {f"{part}_fingerprint": prints.get(part, "") for part in ("codec", "semantic")}
-        rate = float(tokens.statistics["semantic_rate"])
-        return config.model_copy(update=known | {"semantic_rate": rate})
+        known: dict[str, Any] = {
+            f"{part}_fingerprint": prints.get(part, "") for part in ("codec", "semantic")
+        }
+        known["semantic_rate"] = float(tokens.statistics["semantic_rate"])
+        if isinstance(config, AutoregressiveConfig) and config.layout.roles.semantic == "predicted":
+            repetition = tokens.repetition(config.layout.remove_repeats)
+            known["repetition"] = RepetitionLimits(**repetition)
+        return config.model_copy(update=known)
 
     def old_ids(self, context: Context, model: Path, network: nn.Module) -> OldIds | None:
         """Which old semantic ids the new ones were; None where they are the same, or not read."""

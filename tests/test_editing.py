@@ -12,6 +12,7 @@ from audiolm.editing import (
     checked_gap,
     far_side_likelihood,
     joined,
+    side_gain,
 )
 from audiolm.errors import AudioError, ConfigurationError, ModelFolderError
 from audiolm.model import AudioLM
@@ -79,6 +80,17 @@ def test_it_is_joined_without_a_step_and_the_made_piece_is_the_decoders(lm):
     assert np.array_equal(out[12_400:], audio.samples[16_400:])
     assert np.abs(np.diff(out)).max() < 0.02  # the two differ by 1 and more
     assert (made == 0.75).all()
+
+
+def test_it_is_as_loud_as_both_sides_ask():
+    heard = noise(1.0).samples
+    rendered, unknown = 0.7 * heard, slice(4000, 8000)
+    rendered[unknown] = 5.0  # of no account
+    assert side_gain(heard, rendered, unknown) == pytest.approx(1 / 0.7, rel=1e-4)
+    assert side_gain(heard, heard, unknown) == 1
+    assert side_gain(heard, 9 * heard, unknown) == 0.5
+    assert side_gain(heard, 0.1 * heard, unknown) == 2
+    assert side_gain(0 * heard, heard, unknown) == side_gain(heard, 0 * heard, unknown) == 1
 
 
 def test_nothing_of_the_gap_is_heard_unless_its_content_is_kept(lm):

@@ -8,8 +8,9 @@
     the answer       ... near side >|<  made >|<  far side ...    its own samples, but for the gap
 
 What stood in the gap is heard by nothing (unless its content is to be kept): the encoders get
-silence in its place. The made piece is cut out of the decoded window, brought to the recording's
-sample rate, and cross-faded into it within `FADE_SECONDS` on both sides.
+silence in its place. The made piece is cut out of the decoded window, made as loud against it as
+the recording's sides are against theirs, brought to the recording's sample rate, and cross-faded
+into it within `FADE_SECONDS` on both sides.
 """
 
 from collections.abc import Mapping
@@ -40,6 +41,9 @@ from audiolm.stages.layout import MASK
 FADE_SECONDS = 0.025
 """Of the cross-fade on either side of the gap: short enough to leave the neighbouring sounds alone,
 long enough to hide a step."""
+
+LARGEST_GAIN = 2.0
+"""Of the made piece, to be as loud as its neighbourhood: 6 dB."""
 
 SHORTEST_SECONDS = CODEC_HOP / SAMPLE_RATE
 """Of a gap and of what is made: a frame."""
@@ -184,11 +188,30 @@ def made_piece(
     if len(decoded) > 1:
         judged = scores(codec, tokenizer, decoded, ids, codes, known=0)
         kept = int(best_draws(judged, len(decoded)))
-    rendered = resample(decoded[kept].float().cpu().numpy(), SAMPLE_RATE, rate)
+    sound = decoded[kept].float().cpu().numpy()  # (T,)
+    unknown = slice(window.start - window.begin, window.start - window.begin + window.length)
+    sound = sound * side_gain(around[0].cpu().numpy(), sound, unknown)
+    rendered = resample(sound, SAMPLE_RATE, rate)
     first = round(gap.start - window.begin * rate / SAMPLE_RATE) - gap.fade_in
     count = gap.fade_in + gap.length + gap.fade_out
     # Rounding from one clock to the other may leave it a sample short.
     return np.pad(rendered, (0, count))[first : first + count]
+
+
+def side_gain(heard: np.ndarray, rendered: np.ndarray, unknown: slice) -> np.float32:
+    """What the codec's rendering (T,) is to be multiplied by to be as loud as what was heard (T,).
+
+    Told by both sides, all that is not `unknown`: a codec renders speech a few dB too quietly with
+    few of its levels. Within `LARGEST_GAIN` either way; 1 where there is nothing to be heard.
+    """
+    powers = [
+        float(np.square(np.delete(samples, unknown), dtype=np.float64).sum())
+        for samples in (heard, rendered)
+    ]
+    if min(powers) <= 0.0:
+        return np.float32(1.0)
+    gain = (powers[0] / powers[1]) ** 0.5
+    return np.float32(min(max(gain, 1 / LARGEST_GAIN), LARGEST_GAIN))
 
 
 def joined(audio: Audio, made: np.ndarray, gap: Gap) -> Audio:

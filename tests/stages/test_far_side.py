@@ -62,15 +62,13 @@ def test_a_far_side_changes_what_is_likely_and_ordinary_rows_ignore_that_there_c
 @pytest.mark.parametrize("remove_repeats", [False, True])
 def test_the_middle_is_what_a_slow_loop_finds_likeliest(remove_repeats):
     stage = tiny("semantic", fill_in_the_middle=True, remove_repeats=remove_repeats)
-    near, far = torch.tensor([[1, 2, 0], [4, 3, 5]]), torch.tensor([[5, 0], [1, 2]])
-    ended = torch.tensor([True, True])
-    made = stage.generate(
-        Streams(near, ended=ended, far=far),
-        steps=4,
-        sampling=Sampling(temperature=0),
-        generator=generator(0),
-    )
-    for row in range(2):
+    near, far = batch(6, 3), torch.tensor([[0, 1, 2, 3, 4], [5, 4, 3, 2, 1]] * 3)
+    ended = torch.tensor([True] * 6)
+    settings = {"steps": 4, "sampling": Sampling(temperature=0), "generator": generator(0)}
+    made = stage.generate(Streams(near, ended=ended, far=far), **settings)
+    turned = stage.generate(Streams(near, ended=ended, far=far.flip(1)), **settings)
+    assert not torch.equal(made.semantic, turned.semantic)
+    for row in range(6):
         said = near[row].tolist()
         for left in range(4, 0, -1):
             best, found = None, None
@@ -83,8 +81,8 @@ def test_the_middle_is_what_a_slow_loop_finds_likeliest(remove_repeats):
                 judged = stage.log_likelihood(
                     Streams(tried, ended=ended[:1], far=far[row : row + 1])
                 ).per_token[0]
-                # START, two ids of the far side, END, separator; then the near side.
-                value = float(judged[4 + len(said)])
+                # START, five ids of the far side, END, separator; then the near side.
+                value = float(judged[7 + len(said)])
                 if found is None or value > found:
                     best, found = id, value
             said.append(best)

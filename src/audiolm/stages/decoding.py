@@ -170,10 +170,7 @@ def continue_semantic(
     `PAD`; the last piece, of no ids, says which rows have `ended`.
     """
     layout, history, made = transformer.layout, semantic, 0
-    guard = None
-    if options.repetition is not None:
-        clusters, without_repeats = layout.config.clusters, layout.config.remove_repeats
-        guard = RepetitionGuard(options.repetition, clusters, semantic, without_repeats)
+    guard = _guard(layout, semantic, options)
     ended = torch.zeros(len(semantic), dtype=torch.bool, device=semantic.device)
     while made < steps and not bool(ended.all()):
         tokens = layout.tokens_from(history).amax(0)  # (S,), falling
@@ -196,6 +193,16 @@ def continue_semantic(
     yield Streams(semantic[:, :0], ended=ended)
 
 
+def _guard(
+    layout: Layout, semantic: SemanticIds, options: DecodingOptions
+) -> RepetitionGuard | None:
+    """What keeps from silences and loops that go on from the ids (B, S); None without limits."""
+    if options.repetition is None:
+        return None
+    clusters, without_repeats = layout.config.clusters, layout.config.remove_repeats
+    return RepetitionGuard(options.repetition, clusters, semantic, without_repeats)
+
+
 def fill_middle(
     transformer: Transformer, given: Streams, steps: int, context: int, options: DecodingOptions
 ) -> Iterator[Streams]:
@@ -216,10 +223,11 @@ def fill_middle(
     side = max(1, (context - steps) // 2)
     near = given.semantic[:, max(0, given.semantic.shape[1] - side) :]
     ended = given.ended if given.far.shape[1] <= side else None
+    guard = _guard(transformer.layout, near, options)
     near = F.pad(near, (0, steps), value=MASK)
     flat = transformer.layout.flatten(Streams(near, ended=ended, far=given.far[:, :side]))
     masks = Masks(transformer.layout, flat)
-    for ids in fill(transformer, flat, masks, options, [options.generator]):
+    for ids in fill(transformer, flat, masks, options, [options.generator], guard):
         yield Streams((ids - FIRST_SEMANTIC)[:, None])
 
 

@@ -62,7 +62,9 @@ def test_a_far_side_changes_what_is_likely_and_ordinary_rows_ignore_that_there_c
 @pytest.mark.parametrize("remove_repeats", [False, True])
 def test_the_middle_is_what_a_slow_loop_finds_likeliest(remove_repeats):
     stage = tiny("semantic", fill_in_the_middle=True, remove_repeats=remove_repeats)
-    near, far = batch(6, 3), torch.tensor([[0, 1, 2, 3, 4], [5, 4, 3, 2, 1]] * 3)
+    stage.decoding_weights = torch.float32  # as the network that judges
+    near = torch.tensor([[1, 2, 0], [4, 3, 5], [0, 1, 0], [2, 4, 2], [5, 3, 1], [3, 0, 4]])
+    far = torch.tensor([[0, 1, 2, 3, 4], [5, 4, 3, 2, 1]] * 3)
     ended = torch.tensor([True] * 6)
     settings = {"steps": 4, "sampling": Sampling(temperature=0), "generator": generator(0)}
     made = stage.generate(Streams(near, ended=ended, far=far), **settings)

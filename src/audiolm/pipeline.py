@@ -7,9 +7,11 @@ name: one seed gives one result, whether stages work one after the other or take
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
+from audiolm.configuration import parse
 from audiolm.errors import ConfigurationError, ModelFolderError
 from audiolm.shapes import CODEC_HOP, SAMPLE_RATE, Codes, SemanticIds
 from audiolm.stages import (
@@ -223,6 +225,38 @@ def chosen_sampling(
                 "e.g. audiolm.Sampling(temperature=0.7)"
             )
     return {**own, **(asked or {})}
+
+
+def asked_sampling(
+    kind: str,
+    own: Mapping[str, Any],
+    *,
+    temperatures: tuple[float, float, float] | None = None,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    guidance: float | None = None,
+) -> Sampling:
+    """How a kind of stage is sampled: its `own` settings, with what was asked for in their place.
+
+    Args:
+        kind: of stage.
+        own: settings of the model.
+        temperatures: of the semantic, the coarse and the fine stage; whatever else makes coarse
+            codes has that of the coarse stage.
+        top_k, top_p: of every stage.
+        guidance: of those that have semantic ids as conditioning.
+
+    Raises:
+        ConfigurationError: a number cannot be.
+    """
+    asked: dict[str, float | None] = {"top_k": top_k, "top_p": top_p}
+    if temperatures is not None:
+        semantic, coarse, fine = temperatures
+        asked["temperature"] = {"semantic": semantic, "fine": fine}.get(kind, coarse)
+    if KINDS[kind].roles.semantic == "conditioning":
+        asked["guidance"] = guidance
+    given = {key: value for key, value in asked.items() if value is not None}
+    return parse(Sampling, {**own, **given}, "sampling")
 
 
 def chosen_acoustic(

@@ -31,7 +31,7 @@ def test_version(audiolm):
     assert audiolm("--version").out == f"audiolm {__version__}\n"
 
 
-WITHOUT_MODEL = ("train", "report", "sweep")
+WITHOUT_MODEL = ("train", "report", "sweep", "serve")  # serve: models in the plural
 
 
 @pytest.mark.parametrize("verb", [verb for verb in cli.VERBS if verb not in WITHOUT_MODEL])

@@ -144,6 +144,8 @@ def test_every_part_depends_on_its_own_section_and_those_it_uses(name, tmp_path)
         "detection": {"threshold": 0.4},
         "listening": {"clips": 4},
         "notes": {"hours": 2.0},
+        "music": {"places": 1},
+        "next_segment": {"rivals": 1},
     }
     before = depends(name, tmp_path)
     changing = {s for s, v in other.items() if depends(name, tmp_path, **{s: v}) != before}

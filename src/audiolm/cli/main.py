@@ -23,6 +23,7 @@ VERBS = {
     "edit": ("audiolm.cli.edit:command", "A gap in a recording, said anew."),
     "generate": ("audiolm.cli.generate:command", "Something new, without a prompt."),
     "reconstruct": ("audiolm.cli.reconstruct:command", "A recording through the codec and back."),
+    "serve": ("audiolm.cli.serve:command", "A page to play with, and the verbs over HTTP."),
     "train": ("audiolm.cli.train:train", "A model from a folder of recordings."),
     "evaluate": ("audiolm.cli.evaluate:command", "The tables of the paper, measured."),
     "report": ("audiolm.cli.report:command", "What evaluations and trainings came to."),

@@ -126,17 +126,16 @@ class Settings:
             self._asked(kind, {})
 
     def _asked(self, kind: str, own: dict[str, Any]) -> "Sampling":
-        from audiolm.configuration import parse
-        from audiolm.stages import KINDS, Sampling
+        from audiolm.pipeline import asked_sampling
 
-        asked: dict[str, float | None] = {"top_k": self.top_k, "top_p": self.top_p}
-        if self.temperature is not None:
-            semantic, coarse, fine = self.temperature
-            asked["temperature"] = {"semantic": semantic, "fine": fine}.get(kind, coarse)
-        if KINDS[kind].roles.semantic == "conditioning":
-            asked["guidance"] = self.guidance
-        given = {key: value for key, value in asked.items() if value is not None}
-        return parse(Sampling, own | given, "sampling")
+        return asked_sampling(
+            kind,
+            own,
+            temperatures=self.temperature,
+            top_k=self.top_k,
+            top_p=self.top_p,
+            guidance=self.guidance,
+        )
 
     @contextmanager
     def progress(self) -> "Iterator[Progress]":

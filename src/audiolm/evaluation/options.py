@@ -38,10 +38,13 @@ class ReconstructionConfig(Configuration):
 
     levels: tuple[int, ...] = (1, 2, 3, 4, 8, 12)
     """Levels of the codec that are decoded; those that it does not have are left out."""
-    opus: tuple[float, ...] = (6, 8, 12, 16, 24)
-    """Bitrates in kbit/s that the Opus encoder is asked for."""
+    opus: tuple[float, ...] | None = None
+    """Bitrates in kbit/s that the Opus encoder is asked for. When null 6, 8, 12, 16 and 24; for
+    music the codec's own at each of `levels` and twice that (4 where it is less: Opus takes no less
+    than about that), and 6 and 12."""
     visqol: Literal["auto", "speech", "audio"] = "auto"
-    """ViSQOL's mode: 16 kHz speech, or 48 kHz audio for music. `auto` takes audio for MAESTRO."""
+    """ViSQOL's mode: 16 kHz speech, or 48 kHz audio for music. `auto` goes by the recordings: those
+    of MAESTRO, and those with a table of notes (.tsv) beside them, are music."""
     recordings: int = Field(default=60, gt=0)
     """Recordings that are measured at most, spread over the speakers; `--limit` lowers it."""
     longest: float = Field(default=10.0, gt=0)
@@ -201,6 +204,37 @@ class NotesConfig(Configuration):
     """Seconds from the beginning of a recording that are heard at most."""
 
 
+class MusicConfig(MakingConfig):
+    """Continuations of music (IV-I)."""
+
+    samples: int = Field(default=1, gt=0)
+    """Continuations of each prompt."""
+    places: int = Field(default=2, gt=0)
+    """Prompts of each recording at most; each begins where the continuation of the last ends."""
+    prompt_seconds: float | None = Field(default=None, ge=0.5)
+    """Seconds of a prompt; the model's own when null (paper: 4)."""
+    seconds: float | None = Field(default=None, ge=1)
+    """Seconds that a continuation adds; the model's own when null (paper: 20)."""
+    baseline: bool = True
+    """Measure the acoustic-only baseline beside it, where the model has that stage."""
+    unlabelled: bool = False
+    """Take recordings for music that have no table of notes beside them; how well the transcriber
+    does on them is then not known."""
+
+
+class NextSegmentConfig(Configuration):
+    """Which stretch of a piece follows (after IV-E, for IV-I)."""
+
+    seconds: float = Field(default=4.0, ge=1)
+    """Of each stretch."""
+    rivals: int = Field(default=4, gt=0)
+    """Wrong stretches of either kind that each true one is set against at most."""
+    batch_seconds: float = Field(default=120.0, gt=0)
+    """Sound that is scored at once."""
+    unlabelled: bool = False
+    """As `music.unlabelled`."""
+
+
 class EvaluationConfig(Configuration):
     """All sections."""
 
@@ -228,3 +262,7 @@ class EvaluationConfig(Configuration):
     """Listening tests."""
     notes: NotesConfig = NotesConfig()
     """Pitch and onset in features of piano."""
+    music: MusicConfig = MusicConfig()
+    """Continuations of music."""
+    next_segment: NextSegmentConfig = NextSegmentConfig()
+    """Which stretch of a piece follows."""

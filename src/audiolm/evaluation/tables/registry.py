@@ -75,6 +75,8 @@ EXPERIMENTS: dict[str, Experiment] = {
         Experiment("detection", 1, "Telling synthetic from real", "IV-H"),
         Experiment("listening", 1, "Listening tests", "IV-G, IV-I", has_inputs=True),
         Experiment("notes", 1, "Pitch and onset in features of piano", "after Fig. 3, for IV-I"),
+        Experiment("music", 1, "Continuations of music", "IV-I"),
+        Experiment("next_segment", 1, "What comes next in a piece", "after Table IV, for IV-I"),
     )
 }
 """Every experiment by name, in the order of a report."""

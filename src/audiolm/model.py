@@ -22,6 +22,7 @@ from audiolm.codec.chunks import decode_in_chunks, encode_in_chunks, reconstruct
 from audiolm.codec.contract import Codec
 from audiolm.configuration import parse
 from audiolm.device import choose_device, torch_defaults
+from audiolm.editing import check_stages, checked_gap, joined, made_piece
 from audiolm.errors import AudioError, ConfigurationError
 from audiolm.model_io.compatibility import check_parts
 from audiolm.model_io.folder import save_parts
@@ -473,6 +474,58 @@ class AudioLM:
         none = ids.new_empty(best_of, self.codec.levels, 0)
         codes = run.coarse(ids, none, -(-samples // CODEC_HOP))  # (B, Q', F)
         return self._heard(ids, codes, none, samples, best_of, run)
+
+    def edit(
+        self,
+        audio: Audio,
+        start: float,
+        end: float,
+        seconds: float | None = None,
+        *,
+        keep_content: bool = False,
+        seed: int = 0,
+        sampling: Mapping[str, Sampling] | None = None,
+        levels: int | None = None,
+        best_of: int = 4,
+        passes: Sequence[int] | None = None,
+        progress: Progress | None = None,
+    ) -> Audio:
+        """Say anew what stands between two points of a recording, in its voice, joined to it.
+
+        The answer has the recording's sample rate, and outside the gap and a cross-fade of
+        `audiolm.editing.FADE_SECONDS` on either side every sample is the recording's own. What is
+        made has no sound above 8 kHz, as everything the codec makes.
+
+        Args:
+            audio: the recording.
+            start, end: the gap, in seconds from its beginning; it may begin or end the recording.
+            seconds: how long the new inside is; as long as the gap when None.
+            keep_content: keep what is said (its semantic ids), and make only the sound anew.
+            seed, sampling, levels, passes, progress: as `continuation`.
+            best_of: how many insides are drawn; the one is kept after which the far side is
+                likeliest (with `keep_content`, the sound in which the content is heard best).
+
+        Raises:
+            AudioError: `audio` is no recording.
+            ConfigurationError: the gap is none of this recording, or a setting cannot be.
+            ModelFolderError: the model lacks a parallel stage, or its semantic stage has not learnt
+                to fill the middle; it says what to train.
+        """
+        best_of = checked_best_of(best_of)
+        gap = checked_gap(require_audio(audio, "audio"), start, end, seconds, keep_content)
+        check_stages(self.stages, audio, gap, keep_content)
+        run = self.pipeline(seed, sampling, progress, levels, "parallel", passes)
+        with self._inference():
+            made = made_piece(
+                self.codec,
+                self.semantic,
+                run,
+                audio,
+                gap,
+                keep_content=keep_content,
+                best_of=best_of,
+            )
+        return joined(audio, made, gap)
 
     def reconstruction(self, audio: Audio, levels: int | None = None) -> Audio:
         """What the codec makes of a recording, with its first `levels` levels, all when None.

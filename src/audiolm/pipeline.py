@@ -58,6 +58,22 @@ class Pipeline:
         assert made is not None
         return torch.cat([ids, stretch(made, new)], dim=1)
 
+    def middle(self, sides: Streams, seconds: float, steps: int) -> SemanticIds:
+        """Stage 1 between two sides: the ids (B, steps), `seconds` of them, that stand there.
+
+        Args:
+            sides: `semantic` (B, S) before them, `far` (B, S') after them, either of them perhaps
+                none; and whether the recording has `ended` then.
+            seconds: of what is made.
+            steps: of what is made, on the 25 Hz clock.
+        """
+        drawn = self.semantic_draws(seconds, steps)
+        if sides.far is not None and not sides.far.shape[1]:
+            sides = Streams(sides.semantic)
+        made = self._generate("semantic", sides, drawn, of=drawn).semantic  # (B, drawn)
+        assert made is not None
+        return stretch(made, steps)
+
     def semantic_draws(self, seconds: float, new: int) -> int:
         """How many ids stage 1 draws for `new` steps, which are `seconds`.
 
@@ -130,6 +146,27 @@ class Pipeline:
         made = self._generate("fine", Streams(codes=codes), 0, of=chunk * (codes.shape[1] - Q1))
         assert made.codes is not None
         return made.codes[:, : self.levels]
+
+    def filled(self, ids: SemanticIds, codes: Codes) -> Codes:
+        """Stages 2 and 3 between what is known: codes (B, Q, F) with no `MASK` left.
+
+        Args:
+            ids: (B, S) of all frames.
+            codes: (B, Q, F) of all levels of the codec, `MASK` at the frames to be filled, which
+                the parallel stage does.
+        """
+        masked = int((codes[0, 0] == MASK).sum())  # frames
+        coarse = self._stage("parallel").config.layout.coarse_levels
+        given = Streams(ids, codes[:, :coarse])
+        made = self._generate("parallel", given, 0, of=masked * coarse).codes  # (B, Q', F)
+        assert made is not None
+        if not self.makes_fine:
+            return made[:, : self.levels]
+        levels = self._stage("fine").config.layout.levels
+        whole = torch.cat([made, codes[:, coarse:levels]], dim=1)  # (B, Q, F)
+        made = self._generate("fine", Streams(codes=whole), 0, of=masked * (levels - coarse)).codes
+        assert made is not None
+        return made[:, : self.levels]
 
     def decode_stream(self, kind: str, given: Streams, steps: int) -> Iterator[Streams]:
         """A stage's `decode_stream`, which draws as the whole run does: for stages in turns."""

@@ -20,6 +20,7 @@ from audiolm.errors import AudioLMError
 VERBS = {
     "continue": ("audiolm.cli.continue_:command", "Go on from a prompt, in its voice."),
     "resynthesize": ("audiolm.cli.resynthesize:command", "The same content in another voice."),
+    "edit": ("audiolm.cli.edit:command", "A gap in a recording, said anew."),
     "generate": ("audiolm.cli.generate:command", "Something new, without a prompt."),
     "reconstruct": ("audiolm.cli.reconstruct:command", "A recording through the codec and back."),
     "serve": ("audiolm.cli.serve:command", "A page to play with, and the verbs over HTTP."),

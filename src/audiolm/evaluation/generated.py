@@ -122,6 +122,28 @@ class Generated:
 
         return self._kept(make, [prompt], mode="stream", seconds=seconds, seed=seed)[0]
 
+    def edit(
+        self, audio: Audio, start: float, end: float, keep_content: bool, seed: int, best_of: int
+    ) -> Audio:
+        """A recording with what stands between two points said anew, or its sound made anew."""
+
+        def make() -> list[Audio]:
+            passes = self._making.passes
+            return [
+                self._model.edit(
+                    audio,
+                    start,
+                    end,
+                    keep_content=keep_content,
+                    seed=seed,
+                    best_of=best_of,
+                    passes=passes,
+                )
+            ]
+
+        settings = {"start": start, "end": end, "keep_content": keep_content, "draws": best_of}
+        return self._kept(make, [audio], mode="edit", seed=seed, **settings)[0]
+
     @property
     def _how(self) -> dict[str, Any]:
         return {"acoustic": self._making.acoustic, "passes": self._making.passes}

@@ -148,6 +148,19 @@ class StreamConfig(Configuration):
     """Seconds that are measured together."""
 
 
+class EditConfig(Configuration):
+    """A gap filled in."""
+
+    recordings: int = Field(default=60, gt=0)
+    """Recordings that are measured at most, spread over the speakers; `--limit` lowers it."""
+    gap: float = Field(default=1.0, ge=0.5, le=5)
+    """Seconds that are cut out of the middle of each, and filled."""
+    shortest: float = Field(default=4.0, ge=2)
+    """Seconds; shorter recordings are left out."""
+    best_of: int = Field(default=4, ge=1, le=64)
+    """Insides that are drawn, of which the best is kept."""
+
+
 class DetectionConfig(MakingConfig):
     """Detection of synthetic speech (IV-H)."""
 
@@ -278,6 +291,8 @@ class EvaluationConfig(Configuration):
     """Continuations of prompts."""
     stream: StreamConfig = StreamConfig()
     """Streams of many minutes."""
+    edit: EditConfig = EditConfig()
+    """A gap filled in."""
     detection: DetectionConfig = DetectionConfig()
     """Detection of synthetic speech."""
     watermark: WatermarkConfig = WatermarkConfig()

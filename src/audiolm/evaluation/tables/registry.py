@@ -65,6 +65,13 @@ EXPERIMENTS: dict[str, Experiment] = {
             has_inputs=True,
         ),
         Experiment("stream", 1, "Streams of many minutes", "not there"),
+        Experiment(
+            "edit",
+            1,
+            "A gap filled in",
+            "not there",
+            also=("speaker",),  # whose classifier says whose voice it is
+        ),
         Experiment("detection", 2, "Telling synthetic from real", "IV-H", has_inputs=True),
         Experiment("watermark", 1, "The mark in what is made", "not there"),
         Experiment("listening", 1, "Listening tests", "IV-G, IV-I", has_inputs=True),

@@ -1,8 +1,5 @@
 """Which detector answers, for what, and every channel."""
 
-import sys
-from types import ModuleType
-
 import numpy as np
 import pytest
 import soundfile
@@ -14,8 +11,8 @@ from audiolm.errors import AudioError, ConfigurationError, ModelFolderError
 from audiolm.model_io.folder import save_part
 from audiolm.model_io.manifest import model_fingerprint, read_manifest
 from audiolm.safety.detector import Detector
+from audiolm.safety.watermark import MarkReader, MarkReading, Payload, mark
 from safety.made_up import CONFIG, audio, hears_noise, hiss, tone
-from safety.test_mark_search import MarkReading
 from tiny import tiny_model
 
 
@@ -24,14 +21,18 @@ def marks(monkeypatch):
     """No mark anywhere; what was searched, in samples."""
     searched = []
 
-    def read_mark(samples, sample_rate):
-        searched.append(len(samples))
+    def read_mark(self):
+        searched.append(self._first + len(self._waiting))
         return MarkReading(False, 0.5)
 
-    module = ModuleType("audiolm.safety.watermark")
-    module.read_mark, module.MarkReading = read_mark, MarkReading
-    monkeypatch.setitem(sys.modules, "audiolm.safety.watermark", module)
+    monkeypatch.setattr(MarkReader, "push", heard_only)
+    monkeypatch.setattr(MarkReader, "reading", read_mark)
     return searched
+
+
+def heard_only(self, samples):
+    """In place of `MarkReader.push`: counts, and does not look."""
+    self._first += len(samples)
 
 
 @pytest.fixture
@@ -94,7 +95,10 @@ def test_a_detector_does_not_change_which_model_it_is(models) -> None:
         for m in ("plain", "noisy")
     ]
     assert prints[0] == prints[1]
-    assert audiolm.load(models / "noisy").fingerprint == prints[0]
+    lm = audiolm.load(models / "noisy")
+    assert lm.fingerprint == prints[0]
+    lm.save(models / "noisy", "float32")  # where it came from
+    assert own_detector(models / "noisy") is not None
 
 
 @pytest.mark.parametrize(
@@ -112,3 +116,12 @@ def test_what_is_no_recording_is_refused(models, given, error, says) -> None:
 def test_a_rate_that_cannot_be_is_told_before_anything_is_loaded(models) -> None:
     with pytest.raises(ConfigurationError, match="false_alarms"):
         audiolm.detect(audio(tone(1.0)), "no such model", false_alarms=2)
+
+
+def test_the_mark_is_read_beside(models, monkeypatch) -> None:
+    monkeypatch.undo()
+    monkeypatch.setattr(Detector, "forward", hears_noise)
+    marked = mark(hiss(6.0, level=0.05), Payload("speech", "1a2"))
+    answer = audiolm.detect(audio(marked), models / "noisy")
+    assert answer.mark.found and answer.mark.payload == Payload("speech", "1a2")
+    assert not audiolm.detect(audio(hiss(6.0)), models / "noisy").mark.found

@@ -25,7 +25,7 @@ from audiolm.prompt import require_audio
 from audiolm.safety.calibration import checked_false_alarms
 from audiolm.safety.detection import Detection, judged, most_suspicious
 from audiolm.safety.detector import Detector
-from audiolm.safety.mark_search import MarkSearch
+from audiolm.safety.watermark import MarkReader
 from audiolm.safety.windows import WindowScores
 from audiolm.shapes import SAMPLE_RATE
 
@@ -134,12 +134,12 @@ def detect_channels(
     The answer is that of the most suspicious channel; the mark is the surest of any channel.
     """
     scores: list[WindowScores] = []
-    marks: list[MarkSearch] = []
+    marks: list[MarkReader] = []
     for block in blocks:
         for channel in range(block.shape[1]):
             if channel == len(scores):
                 scores.append(WindowScores(chosen.detector))
-                marks.append(MarkSearch())
+                marks.append(MarkReader(SAMPLE_RATE))
             samples = np.ascontiguousarray(block[:, channel])  # (n,)
             scores[channel].push(samples)
             marks[channel].push(samples)
@@ -147,8 +147,7 @@ def detect_channels(
         judged(one.finish(), chosen.detector.config, false_alarms, len(scores)) for one in scores
     ]
     answer = most_suspicious(answers)
-    readings = [reading for mark in marks if (reading := mark.finish()) is not None]
-    mark = min(readings, key=lambda reading: reading.p_value, default=None)
+    mark = min((mark.reading() for mark in marks), key=lambda reading: reading.p_value)
     note = "; ".join(filter(None, [answer.note, chosen.note]))
     return replace(answer, mark=mark, note=note, detector=chosen.trained_for)
 

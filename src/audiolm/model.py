@@ -28,7 +28,7 @@ from audiolm.model_io.compatibility import check_parts
 from audiolm.model_io.folder import save_parts
 from audiolm.model_io.manifest import ModelInfo, model_fingerprint
 from audiolm.part import Dtype, Part
-from audiolm.parts import CODEC, SEMANTIC, stage_part
+from audiolm.parts import CODEC, DETECTOR, SEMANTIC, stage_part
 from audiolm.pipeline import (
     DEFAULT_SAMPLING,
     Pipeline,
@@ -39,6 +39,7 @@ from audiolm.pipeline import (
 from audiolm.prompt import check_baseline, check_seconds, prompt_samples, require_audio
 from audiolm.reranking import best_draws, scores
 from audiolm.safety import watermark
+from audiolm.safety.detector import Detector
 from audiolm.safety.watermark import Payload
 from audiolm.semantic.contract import SemanticTokenizer
 from audiolm.shapes import CODEC_HOP, SAMPLE_RATE, SEMANTIC_HOP, Codes, SemanticIds, Waveform
@@ -65,6 +66,7 @@ class AudioLM:
         name: what the model calls itself.
         info: what else its folder says of it.
         fingerprints: of the parts by name, where they are known; computed otherwise.
+        detector: knows the sound that these parts make (`audiolm.detect`); it makes none itself.
 
     Raises:
         ModelFolderError: when the parts do not belong together.
@@ -82,10 +84,12 @@ class AudioLM:
         name: str = "",
         info: ModelInfo | None = None,
         fingerprints: Mapping[str, str] | None = None,
+        detector: Detector | None = None,
     ) -> None:
         self.codec = codec
         self.semantic = semantic
         self.stages = dict(stages)
+        self.detector = detector
         self.name = name
         self.info = info or ModelInfo()
         known = fingerprints or {}
@@ -98,11 +102,12 @@ class AudioLM:
     def parts(self) -> dict[str, Part]:
         """Every part under the name that it has in a model folder."""
         stages = {stage_part(kind).name: stage for kind, stage in self.stages.items()}
-        return {CODEC.name: self.codec, SEMANTIC.name: self.semantic, **stages}
+        parts = {CODEC.name: self.codec, SEMANTIC.name: self.semantic, **stages}
+        return parts if self.detector is None else {**parts, DETECTOR.name: self.detector}
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over the fingerprints of all parts."""
+        """SHA-256 over the fingerprints of all parts that make sound."""
         return model_fingerprint(self.fingerprints)
 
     @property

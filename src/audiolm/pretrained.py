@@ -18,7 +18,8 @@ from audiolm.model import AudioLM
 from audiolm.model_io.folder import load_part, save_part
 from audiolm.model_io.manifest import MANIFEST, read_manifest
 from audiolm.part import Dtype
-from audiolm.parts import CODEC, SEMANTIC, STAGES
+from audiolm.parts import CODEC, DETECTOR, SEMANTIC, STAGES
+from audiolm.safety.detector import Detector
 from audiolm.semantic.contract import SemanticTokenizer
 from audiolm.stages import Stage
 
@@ -65,9 +66,13 @@ def load(name_or_path: str | Path = "speech", device: torch.device | str = "auto
             stage = load_part(folder, part.name, target)
             assert isinstance(stage, Stage)
             stages[kind] = stage
+    detector = load_part(folder, DETECTOR.name, target) if DETECTOR.name in manifest.parts else None
+    assert detector is None or isinstance(detector, Detector)
     fingerprints = {name: entry.fingerprint for name, entry in manifest.parts.items()}
     try:
-        return AudioLM(codec, semantic, stages, manifest.name, manifest.info, fingerprints)
+        return AudioLM(
+            codec, semantic, stages, manifest.name, manifest.info, fingerprints, detector
+        )
     except ModelFolderError as error:
         raise ModelFolderError(f"{folder}: {error}") from None
 

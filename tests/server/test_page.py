@@ -6,8 +6,10 @@ import time
 import pytest
 from serving import wait_until
 
-import audiolm
+from audiolm.safety.detector import Detector
+from audiolm.server import verbs
 from audiolm.server.served import ServedModel
+from safety.made_up import CONFIG
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -144,7 +146,7 @@ def test_a_drag_selects_what_is_said_anew(page, lm, monkeypatch):
     assert asked[0][1] == 2.5
 
 
-def test_whether_it_is_made_is_said_in_words(page, monkeypatch):
+def test_whether_it_is_made_is_said_in_words(page, lm, monkeypatch):
     found = {
         "verdict": "partly made",
         "probability": 0.9,
@@ -155,7 +157,8 @@ def test_whether_it_is_made_is_said_in_words(page, monkeypatch):
         "mark": {"found": True},
         "note": "a note",
     }
-    monkeypatch.setattr(audiolm, "detect", lambda audio: found, raising=False)
+    monkeypatch.setattr(lm, "detector", Detector(CONFIG))
+    monkeypatch.setattr(verbs, "detect_channels", lambda blocks, chosen: found)
     page.reload()
     page.wait_for_selector("body[data-ready]")
     page.click("#example")

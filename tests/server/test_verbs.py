@@ -7,10 +7,12 @@ import pytest
 import soundfile
 from serving import samples_of, wav
 
-import audiolm
 from audiolm.audio.files import read
 from audiolm.audio.waveform import Audio
+from audiolm.safety.detector import Detector
+from audiolm.server import verbs
 from audiolm.stages import Sampling
+from safety.made_up import CONFIG
 from tiny import noise
 
 
@@ -121,21 +123,22 @@ def test_an_edit_is_asked_of_the_model(post, lm, monkeypatch):
     assert expected.items() <= asked.items() and asked["best_of"] == 4
 
 
-def test_a_detection_is_json(post, monkeypatch):
+def test_a_detection_is_json(post, lm, monkeypatch):
     found = {"probability": np.float32(0.25), "timeline": np.zeros((2, 3)), "mark": None}
-    monkeypatch.setattr(audiolm, "detect", lambda audio: found, raising=False)
+    monkeypatch.setattr(lm, "detector", Detector(CONFIG))
+    monkeypatch.setattr(verbs, "detect_channels", lambda blocks, chosen: found)
     answer = post("detections")
     assert answer.headers["content-type"] == "application/json"
     assert answer.json() == {"probability": 0.25, "timeline": [[0.0] * 3] * 2, "mark": None}
 
 
 def test_what_a_model_lacks_is_said_in_one_line(post, lm, monkeypatch):
-    monkeypatch.delattr(type(lm), "edit", raising=False)
-    monkeypatch.setattr(audiolm, "detect", None, raising=False)
-    for verb, fields in (("edits", {"start": 0.1, "end": 0.5}), ("detections", {})):
-        answer = post(verb, **fields)
-        assert answer.status_code == 400
-        assert answer.json()["error"].startswith("this model has no ")
+    answer = post("detections")
+    assert answer.status_code == 400
+    assert answer.json()["error"].startswith("this model has no detector")
+    answer = post("edits", start=0.1, end=0.5, model="bare")
+    assert answer.status_code == 400
+    assert "has no stage semantic" in answer.json()["error"]
     answer = post("continuations", model="bare")
     assert answer.status_code == 400
     assert "the model has no stage semantic" in answer.json()["error"]

@@ -95,5 +95,5 @@ def _mark(answer: "Detection") -> str:
     if mark.start is not None and mark.end is not None:
         where = f", {mark.start:.2f} - {mark.end:.2f} s"
     payload = mark.payload
-    says = "" if payload is None else f", model {payload.family}:{payload.fingerprint:04x}"
+    says = "" if payload is None else f", model {payload.family}, version {payload.fingerprint}"
     return f"found (p = {mark.p_value:.2g}{where}{says})"

@@ -195,4 +195,5 @@ def _mixed(samples: Samples, other: NDArray[np.float64], ratio_db: float) -> Sam
 def _rounded(samples: Samples) -> Samples:
     """As a file of 16 bits holds them."""
     whole = np.clip(np.rint(samples * np.float32(32768)), -32768, 32767)
-    return (whole / np.float32(32768)).astype(np.float32)
+    rounded: Samples = (whole / np.float32(32768)).astype(np.float32)
+    return rounded

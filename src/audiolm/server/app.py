@@ -116,7 +116,8 @@ def create_app(
 
             def make(check: Check) -> Generator[bytes, None, None]:
                 if verb.make is None:
-                    yield json.dumps(detection(recording), allow_nan=False).encode()
+                    assert lm.detector is not None  # `check_fields` has seen it
+                    yield json.dumps(detection(lm.detector, recording), allow_nan=False).encode()
                 else:
                     yield from encoded(verb.make(lm, recording, fields, check), fields.format)
 

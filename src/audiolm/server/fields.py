@@ -117,6 +117,9 @@ class Edit(Drawn):
 class Detection(Configuration):
     """Whether a recording was made."""
 
+    model: str | None = None
+    """By which model; the first of those that the server was started with unless given."""
+
 
 F = TypeVar("F", bound=Configuration)
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 
-import audiolm
 from audiolm.errors import ConfigurationError
 from audiolm.model import AudioLM
 from audiolm.pretrained import bundled_models, find, load
@@ -41,7 +40,7 @@ class ServedModel:
             "parallel": ("parallel" in stages, "stage parallel"),
             "guidance": (self._can_be_guided(), "stage that has learnt guidance"),
             "edit": (self._can_edit(), "stages that fill a gap"),
-            "detection": (getattr(audiolm, "detect", None) is not None, "detector"),
+            "detection": (self.lm.detector is not None, "detector"),
         }
         return {
             what: f"this model has no {part}" for what, (there, part) in has.items() if not there
@@ -69,10 +68,8 @@ class ServedModel:
 
     def _can_edit(self) -> bool:
         semantic = self.lm.stages.get("semantic")
-        learnt = semantic is not None and getattr(
-            semantic.config.layout, "fill_in_the_middle", False
-        )
-        return hasattr(self.lm, "edit") and "parallel" in self.lm.stages and learnt
+        learnt = semantic is not None and semantic.config.layout.fill_in_the_middle
+        return "parallel" in self.lm.stages and bool(learnt)
 
     def _can_be_guided(self) -> bool:
         for kind in self.lm.stages.keys() & {"coarse", "parallel"}:

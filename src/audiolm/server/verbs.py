@@ -8,19 +8,21 @@ import dataclasses
 from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
 
-import audiolm
 from audiolm.audio.blocks import to_int16
 from audiolm.audio.growing_wav import wav_pieces
 from audiolm.audio.waveform import Audio
 from audiolm.codec.chunks import CHUNK_SAMPLES
+from audiolm.detecting import ChosenDetector, detect_channels
 from audiolm.errors import ConfigurationError, ModelFolderError
 from audiolm.model import AudioLM
 from audiolm.pipeline import asked_sampling
 from audiolm.prompt import check_prompt
+from audiolm.safety.detector import Detector
 from audiolm.server.fields import Continuation, Detection, Drawn, Edit, Reconstruction, Resynthesis
 from audiolm.server.work import Check
 from audiolm.shapes import SAMPLE_RATE, SEMANTIC_HOP
@@ -105,10 +107,7 @@ def reconstruction(lm: AudioLM, audio: Audio, fields: Reconstruction, check: Che
 
 def edit(lm: AudioLM, audio: Audio, fields: Edit, check: Check) -> Chunks:
     """All at once."""
-    method: Callable[..., Audio] | None = getattr(lm, "edit", None)
-    if method is None:
-        raise ModelFolderError("this model has no way to edit; take another one")
-    yield method(
+    yield lm.edit(
         audio,
         fields.start,
         fields.end,
@@ -122,16 +121,11 @@ def edit(lm: AudioLM, audio: Audio, fields: Edit, check: Check) -> Chunks:
     )
 
 
-def detection(audio: Audio) -> dict[str, Any]:
-    """`audiolm.detect` as JSON: probability, verdict, timeline, mark, and what else it says.
-
-    Raises:
-        ModelFolderError: there is no detector.
-    """
-    detect: Callable[[Audio], Any] | None = getattr(audiolm, "detect", None)
-    if detect is None:
-        raise ModelFolderError("this model has no detector; update audiolm")
-    found: dict[str, Any] = _plain(detect(audio))
+def detection(detector: Detector, audio: Audio) -> dict[str, Any]:
+    """`audiolm.detect` as JSON: probability, verdict, timeline, mark, and what else it says."""
+    samples = audio.resampled(SAMPLE_RATE).samples[:, None]  # (T, 1)
+    chosen = ChosenDetector(detector, detector.config.model)
+    found: dict[str, Any] = _plain(detect_channels([samples], chosen))
     return found
 
 
@@ -186,7 +180,10 @@ def check_fields(lm: AudioLM, fields: Any, longest: float) -> None:
 
     Raises:
         ConfigurationError: a field has a value that this model or server cannot.
+        ModelFolderError: the model lacks the detector that is asked.
     """
+    if isinstance(fields, Detection) and lm.detector is None:
+        raise ModelFolderError("this model has no detector; take another one")
     for name in ("seconds", "prompt_seconds"):
         value = getattr(fields, name, None)
         if value is not None and value > longest:
@@ -211,9 +208,12 @@ def prompt_length(prompt: Audio, fields: Any) -> int:
 def encoded(chunks: Chunks, form: str) -> Generator[bytes, None, None]:
     """Sound as a WAV of unknown length or as its samples alone, piece by piece."""
     with closing(chunks):
-        blocks = (chunk.samples for chunk in chunks)  # (n,) each
+        first = next(chunks, None)
+        if first is None:
+            return
+        blocks = (chunk.samples for chunk in chain([first], chunks))  # (n,) each
         if form == "wav":
-            yield from wav_pieces(blocks, SAMPLE_RATE)
+            yield from wav_pieces(blocks, SAMPLE_RATE, first.origin)
         else:
             yield from (to_int16(block).astype("<i2").tobytes() for block in blocks)
 

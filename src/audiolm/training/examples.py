@@ -35,12 +35,15 @@ from audiolm.model import AudioLM
 from audiolm.pipeline import levels_made
 from audiolm.safety.conditions import CONDITIONS, applied, through_codec
 from audiolm.safety.detector import hidden
+from audiolm.safety.watermark import Payload, mark
 from audiolm.shapes import SAMPLE_RATE
 from audiolm.stages import MAKERS, Acoustic, Sampling
 
 Kind = Literal["raw", "codec", "made"]
 KINDS: tuple[Kind, ...] = ("raw", "codec", "made")
 """A recording as it is, a recording through the codec, a continuation; shards hold the index."""
+MARKED_SHARE = 0.5
+"""Of the sounds of every kind, those that carry a mark."""
 SHORTEST = 1.0
 """Seconds that a recording must hold behind its prompt."""
 
@@ -160,6 +163,14 @@ def _make_shard(
         other = store.crop(index, start, min(length, store.length(index) - start))
         sounds.append(("codec", _coded(lm, other, int(draw.choice([same, lm.codec.levels])))))
 
+    # A mark is no trace of the model: half of all sounds carry one, whatever their kind. On what is
+    # made alone, a detector would learn the mark, and miss everything from which it was left out.
+    payload = Payload.of_model(lm.name, lm.fingerprint)
+    sounds = [
+        (kind, mark(samples, payload) if draw.random() < MARKED_SHARE else samples)
+        for kind, samples in sounds
+    ]
+
     names = [name for name in CONDITIONS if name != "clean"]
     versions = [[samples for _, samples in sounds]]
     for copy in range(config.copies):
@@ -208,11 +219,7 @@ def drawn_way(lm: AudioLM, config: ExamplesConfig, draw: np.random.Generator) ->
 
 
 def continued(lm: AudioLM, prompts: list[Audio], seconds: float, way: Way) -> list[Audio]:
-    """What follows each prompt, in one way; without a mark.
-
-    A mark is no trace of the model: with marks on all that is made, and on nothing else, a detector
-    would learn nothing but the mark, and miss everything from which it was left out.
-    """
+    """What follows each prompt, in one way; without a mark, which `_make_shard` puts on."""
     return lm.continuation(
         prompts,
         seconds,
@@ -223,6 +230,7 @@ def continued(lm: AudioLM, prompts: list[Audio], seconds: float, way: Way) -> li
         acoustic=way.acoustic,
         baseline="acoustic-only" if way.baseline else None,
         continuation_only=True,
+        mark=False,
     )
 
 

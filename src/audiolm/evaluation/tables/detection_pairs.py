@@ -80,6 +80,7 @@ def continued_pairs(request: ExperimentRequest, pool: list[Utterance], seconds: 
         seconds,
         request.seed,
         progress=lambda share: request.progress(0.4 * share),
+        mark=False,  # it is the model's traces that are to be found
     )
     raw, coded = [], []
     for utterance in chosen:

@@ -53,7 +53,11 @@ def other_generators(
     def continued(by: AudioLM, making: MakingConfig, baseline: bool = False) -> list[Audio]:
         generated = Generated(by, request.out.parent / "generated", making)
         answers = generated.continuations(
-            prompts, options.seconds, request.seed, "acoustic-only" if baseline else None
+            prompts,
+            options.seconds,
+            request.seed,
+            "acoustic-only" if baseline else None,
+            mark=False,
         )
         return [answer.last(options.seconds) for answer in answers]
 

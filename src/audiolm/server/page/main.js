@@ -253,7 +253,7 @@ function planned() {
       title: "Made or real?",
       detail: `${(samples.length / SAMPLE_RATE).toFixed(1)} s`,
       file: "",
-      fill: (take) => verbs.detection(take, samples),
+      fill: (take) => verbs.detection(take, samples, model),
     });
   }
   return plan;

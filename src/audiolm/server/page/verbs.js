@@ -137,11 +137,11 @@ export async function reconstruction(take, samples, model) {
 }
 
 /** Whether a recording was made: words, and a strip that shows where. */
-export async function detection(take, samples) {
+export async function detection(take, samples, model) {
   take.making(true);
   take.state("Listening …");
   take.playable.show(Track.of(samples));
-  const answer = await post("detections", wavOf(samples), {}, take.abort.signal, () => {});
+  const answer = await post("detections", wavOf(samples), { model: model.name }, take.abort.signal, () => {});
   const found = await answer.json();
   take.finish(null);
   const verdict = take.part("verdict");

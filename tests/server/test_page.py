@@ -1,11 +1,14 @@
 """The page in a real browser: record, continue, hear, say anew, take the codec's levels apart."""
 
+import io
 import shutil
 import time
 
 import pytest
+import soundfile
 from serving import wait_until
 
+from audiolm.audio.metadata import read_metadata
 from audiolm.safety.detector import Detector
 from audiolm.server import verbs
 from audiolm.server.served import ServedModel
@@ -92,7 +95,10 @@ def test_record_continue_hear_and_work_on(page):
     with page.expect_download() as download:
         take.query_selector(".download").click()
     assert download.value.suggested_filename == "audiolm-continuation-0.wav"
-    assert download.value.path().stat().st_size == 44 + 2 * (prompt + 32_000)
+    kept = download.value.path()
+    assert soundfile.info(io.BytesIO(kept.read_bytes())).frames == prompt + 32_000
+    whole = kept.rename(kept.with_suffix(".wav"))
+    assert read_metadata(whole).origin.mode == "continuation"
     take.query_selector(".use").click()
     wait_until(lambda: page.inner_text("#time").endswith(f"of {(prompt + 32_000) / 16_000:.1f} s"))
 

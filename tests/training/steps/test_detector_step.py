@@ -12,6 +12,7 @@ from audiolm.errors import TrainingError
 from audiolm.model_io.folder import load_part
 from audiolm.model_io.manifest import read_manifest
 from audiolm.safety.detector import hidden
+from audiolm.training import examples
 from audiolm.training import examples as module
 from audiolm.training.examples import KINDS, Examples, ExamplesConfig, drawn_way, make_examples
 from tiny import LEVELS, noise, tiny_model
@@ -45,7 +46,8 @@ def test_shards_hold_continuations_and_what_stands_beside_them(lm, store, tmp_pa
     assert set(found.speakers) <= speakers
 
 
-def test_the_original_stands_where_its_continuation_does(lm, store, tmp_path) -> None:
+def test_the_original_stands_where_its_continuation_does(lm, store, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(examples, "MARKED_SHARE", 0.0)
     make_examples(lm, store, tmp_path, CONFIG, 2, seed=1)
     found = Examples(tmp_path)
     raw, coded = found.of_kind["raw"][0], found.of_kind["codec"][0]
@@ -137,3 +139,20 @@ def test_kinds_are_stored_in_an_order_that_stays() -> None:
     assert KINDS == ("raw", "codec", "made")
     assert module.SHORTEST == 1.0
     assert LEVELS == 4
+
+
+def test_marks_are_on_sounds_of_every_kind_alike(lm, store, tmp_path, monkeypatch) -> None:
+    marked = []
+
+    def note(samples, payload):
+        marked.append(payload)
+        return 0 * samples
+
+    monkeypatch.setattr(examples, "mark", note)
+    make_examples(lm, store, tmp_path, CONFIG, 12, seed=1)
+    found = Examples(tmp_path)
+    silent = np.array([not found.whole(index, 0).any() for index in range(len(found))])
+    assert silent.sum() == len(marked)
+    assert all(payload.fingerprint == lm.fingerprint[:3] for payload in marked)
+    for kind, of in found.of_kind.items():
+        assert 0 < silent[of].mean() < 1, kind

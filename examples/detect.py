@@ -25,7 +25,9 @@ def main(recordings: list[Path]) -> None:
         marked = found.mark is not None and found.mark.found
         print(f"{name}: {found.verdict} ({likely}), mark {'found' if marked else 'not found'}")
         for stretch in found.timeline:
-            print(f"  {stretch.start:6.2f} to {stretch.end:6.2f} s: {'made' if stretch.made else '-'}")
+            print(
+                f"  {stretch.start:6.2f} to {stretch.end:6.2f} s: {'made' if stretch.made else '-'}"
+            )
 
 
 def prompt_and_continuation() -> dict[str, audiolm.Audio]:

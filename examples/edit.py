@@ -19,7 +19,11 @@ def main(recording: Path, start: float, end: float, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     lm = audiolm.load("speech")
     audio = audiolm.read(recording)
-    for name, seconds in (("same", None), ("half", (end - start) / 2), ("double", 2 * (end - start))):
+    for name, seconds in (
+        ("same", None),
+        ("half", (end - start) / 2),
+        ("double", 2 * (end - start)),
+    ):
         edited = lm.edit(audio, start, end, seconds, seed=0)
         edited.write(folder / f"{name}.wav")
         before = round((start - 0.025) * audio.sample_rate)  # the cross-fade takes 25 ms

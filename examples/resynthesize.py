@@ -25,4 +25,6 @@ def main(recording: Path, folder: Path) -> None:
 
 if __name__ == "__main__":
     given = [Path(word) for word in sys.argv[1:]]
-    main(given[0] if given else audiolm.example_prompt(), given[1] if len(given) > 1 else Path("out"))
+    main(
+        given[0] if given else audiolm.example_prompt(), given[1] if len(given) > 1 else Path("out")
+    )

@@ -69,12 +69,12 @@ def _place(file: Path, root: Path, to: Path) -> Path:
         place.touch()  # pages may lead to each other in a circle
         place.write_text(_turned(file, place, root, to), encoding="utf-8")
     elif file.is_dir():
-        files = [path for path in sorted(file.iterdir()) if path.suffix in (".py", ".md", ".yaml")]
-        links = [
-            f"- [{path.name}]({Path(os.path.relpath(_place(path, root, to), place.parent)).as_posix()})"
-            for path in files
-        ]
-        place.write_text("\n".join([f"# {name}", "", *links, ""]), encoding="utf-8")
+        lines = [f"# {name}", ""]
+        for path in sorted(file.iterdir()):
+            if path.suffix in (".py", ".md", ".yaml"):
+                address = os.path.relpath(_place(path, root, to), place.parent)
+                lines.append(f"- [{path.name}]({Path(address).as_posix()})")
+        place.write_text("\n".join([*lines, ""]), encoding="utf-8")
     else:
         text = file.read_text(encoding="utf-8")
         language = LANGUAGES.get(file.suffix, "text")

@@ -36,7 +36,9 @@ def test_every_verb_stands_in_one_group(audiolm):
     assert len(grouped) == len(set(grouped))
     assert set(cli.VERBS) <= set(grouped)
     out = audiolm("--help").out
-    places = [out.index(f"\n{wish}:") for wish in cli.GROUPS if set(cli.GROUPS[wish]) & set(cli.VERBS)]
+    places = [
+        out.index(f"\n{wish}:") for wish in cli.GROUPS if set(cli.GROUPS[wish]) & set(cli.VERBS)
+    ]
     assert places == sorted(places)
     for command, says in cli.EXAMPLES:
         line = next(line for line in out.splitlines() if command in line)

@@ -18,7 +18,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory) -> Path:
-    """What stands for the package's models: `speech`, tiny, with everything the examples ask for."""
+    """What stands for the package's models: a tiny `speech` with all that the examples ask for."""
     from audiolm.safety.detector import Detector
     from safety.made_up import CONFIG
 
@@ -91,7 +91,9 @@ def test_the_notebook_runs_from_top_to_bottom(monkeypatch) -> None:
     names: dict = {}
     for number, cell in enumerate(notebook["cells"]):
         if cell["cell_type"] == "code":
-            assert cell["outputs"] == [], "clear the outputs: recordings do not enter the repository"
+            assert cell["outputs"] == [], (
+                "clear the outputs: recordings do not enter the repository"
+            )
             exec(compile("".join(cell["source"]), f"cell {number}", "exec"), names)
     plt.close("all")
     assert names["out"].seconds > 4

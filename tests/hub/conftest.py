@@ -3,7 +3,6 @@
 import sys
 
 import pytest
-
 from stand_in import TOKEN, StandIn
 
 

@@ -111,10 +111,12 @@ class _Handler(BaseHTTPRequestHandler):
                 return self._refuse(404, "RevisionNotFound")
             files = repository.commits[commit]
             if words[4:5] == ["tree"]:
-                return self._json([
-                    {"type": "file", "path": path, "size": len(content), "oid": _oid(content)}
-                    for path, content in files.items()
-                ])
+                return self._json(
+                    [
+                        {"type": "file", "path": path, "size": len(content), "oid": _oid(content)}
+                        for path, content in files.items()
+                    ]
+                )
             siblings = [{"rfilename": path} for path in files]
             return self._json({"id": name, "sha": commit, "siblings": siblings})
         if repository.gated and not allowed:
@@ -125,7 +127,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self._refuse(404, "EntryNotFound")
         return self._answer(200, content, {"ETag": f'"{_oid(content)}"', "X-Repo-Commit": commit})
 
-    do_HEAD = do_GET
+    def do_HEAD(self) -> None:
+        self.do_GET()
 
     def _words(self) -> list[str]:
         path = urlsplit(self.path).path

@@ -4,10 +4,10 @@ import json
 
 import pytest
 import yaml
+from stand_in import StandIn
 
 from audiolm.cli.main import main
 from audiolm.model_io.manifest import read_manifest
-from stand_in import StandIn
 from tiny import tiny_model
 
 NAME = "someone/tiny"

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 import yaml
+from stand_in import StandIn
 
 import audiolm
 from audiolm.errors import ModelFolderError
 from audiolm.hub import is_hub_name, push
 from audiolm.model_io.manifest import ModelInfo
 from audiolm.pretrained import find, load
-from stand_in import StandIn
 from tiny import noise, tiny_model
 
 NAME = "someone/tiny"
@@ -142,7 +142,9 @@ def test_refusals_are_one_line(hub: StandIn, lm, token, name, says):
 def test_a_hub_that_does_not_answer_is_one_line(hub: StandIn, lm):
     hub.stop()
     for call in (lambda: load(NAME, "cpu"), lambda: lm.push(NAME, token="x")):
-        with pytest.raises(ModelFolderError, match=r"^someone/tiny: the hub says: .*; check the") as e:
+        with pytest.raises(
+            ModelFolderError, match=r"^someone/tiny: the hub says: .*; check the"
+        ) as e:
             call()
         assert "\n" not in str(e.value)
 

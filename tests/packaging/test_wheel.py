@@ -1,4 +1,4 @@
-"""What is installed is whole: a wheel, built here, in an environment that has nothing else of us."""
+"""What is installed is whole: a wheel, built here, in an environment with nothing else of ours."""
 
 import json
 import os
@@ -57,9 +57,7 @@ def installed(wheel, tmp_path_factory):
 
     def run(*arguments: object) -> subprocess.CompletedProcess[str]:
         words = [str(programs / "audiolm"), *map(str, arguments)]
-        return subprocess.run(
-            words, capture_output=True, text=True, env=environment, cwd=place
-        )
+        return subprocess.run(words, capture_output=True, text=True, env=environment, cwd=place)
 
     run.packages = packages
     return run

@@ -25,7 +25,12 @@ if TYPE_CHECKING:
 @click.option("--quiet", is_flag=True, help="Errors only.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 def command(
-    model: str, repository: str, private: bool, reports: tuple[Path, ...], quiet: bool, as_json: bool
+    model: str,
+    repository: str,
+    private: bool,
+    reports: tuple[Path, ...],
+    quiet: bool,
+    as_json: bool,
 ) -> None:
     """Put MODEL on the Hugging Face hub as OWNER/NAME, with its card.
 

@@ -101,7 +101,7 @@ def there(place: Path, monkeypatch) -> None:
 def test_what_is_not_run_says_why() -> None:
     """One reason for a block, in words; and nothing of a language that this file does not know."""
     assert {snippet.language for snippet in SNIPPETS} <= {"bash", "python", "yaml"}
-    assert all(len(snippet.reason.split()) > 3 for snippet in SNIPPETS if snippet.reason)
+    assert all(len(snippet.reason.split()) >= 3 for snippet in SNIPPETS if snippet.reason)
 
 
 def test_every_verb_is_shown() -> None:

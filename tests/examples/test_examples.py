@@ -82,9 +82,6 @@ def test_the_notebook_runs_from_top_to_bottom(monkeypatch) -> None:
     if importlib.util.find_spec("IPython") is None:  # its players are all that is used of it
         stand_in = types.ModuleType("IPython.display")
         stand_in.Audio, stand_in.display = lambda samples, rate: None, lambda player: None
-        package = types.ModuleType("IPython")
-        package.get_ipython = lambda: None  # matplotlib asks
-        monkeypatch.setitem(sys.modules, "IPython", package)
         monkeypatch.setitem(sys.modules, "IPython.display", stand_in)
     import matplotlib.pyplot as plt
 

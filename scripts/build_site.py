@@ -90,7 +90,7 @@ def make_sound(to: Path) -> None:
     lm = audiolm.load("speech", "cpu")
     prompt = audiolm.read(audiolm.example_prompt())
     prompt.write(to / "prompt.wav")
-    lm.continuation(prompt, seed=0).write(to / "continuation.wav")
+    lm.continuation(prompt, prompt_seconds=None, seed=0).write(to / "continuation.wav")
     lm.acoustic_generation(prompt, seed=0).write(to / "other-voice.wav")
     lm.reconstruction(prompt, levels=4).write(to / "four-levels.wav")
 

@@ -31,8 +31,8 @@ BLOCK = re.compile(
     r"(?:^<!-- not run: (?P<reason>[^\n]+) -->\n)?^```(?P<language>\w+)\n(?P<text>.*?)^```",
     re.DOTALL | re.MULTILINE,
 )
-LONG = ("train", "evaluate", "sweep", "report")
-"""Verbs that take minutes, or read what those have written."""
+LONG = ("train", "evaluate", "sweep", "report", "benchmark")
+"""Verbs that take minutes, or read what those have written; the README's are run to their end."""
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ GROUPS = {
 EXAMPLES = (
     ("audiolm continue prompt.wav -o out.wav", "the prompt, and seven seconds more"),
     ("audiolm continue prompt.wav -o - --seconds inf | aplay", "goes on until Ctrl-C"),
-    ("audiolm resynthesize speech.wav -o other.wav", "the same words, another voice"),
+    ("audiolm resynthesize speech.wav -o other.wav", "the same content, another voice"),
     ("audiolm train RECORDINGS --out my-model --minutes 90", "from a folder of recordings"),
     ("audiolm continue prompt.wav -o out.wav --model my-model", "with a model of your own"),
     ("audiolm evaluate my-model --data FOLDER --out REPORT", "the tables of the paper"),

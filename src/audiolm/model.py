@@ -9,6 +9,7 @@ reconstruction asks the codec alone.
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal, Self, overload
 
 import numpy as np
@@ -24,6 +25,7 @@ from audiolm.configuration import parse
 from audiolm.device import choose_device, torch_defaults
 from audiolm.editing import check_stages, checked_gap, joined, made_piece
 from audiolm.errors import AudioError, ConfigurationError
+from audiolm.hub import push
 from audiolm.model_io.compatibility import check_parts
 from audiolm.model_io.folder import save_parts
 from audiolm.model_io.manifest import ModelInfo, model_fingerprint
@@ -145,6 +147,34 @@ class AudioLM:
         """
         about = self.info.model_dump() | ({"name": self.name} if self.name else {})
         save_parts(folder, self.parts, about, dtype)
+
+    def push(
+        self,
+        repository: str,
+        *,
+        token: str | None = None,
+        private: bool | None = None,
+        card: str = "",
+        dtype: Dtype = "float16",
+    ) -> str:
+        """Put the model on the Hugging Face hub; returns the address of the commit.
+
+        A folder with a MODEL_CARD.md is put there by `audiolm.hub.push`, and by `audiolm push`.
+
+        Args:
+            repository: `owner/name`, made where there is none.
+            token: of the hub, that may write; the one of this machine when None.
+            private: whether a new repository is; as the owner has set it when None.
+            card: Markdown of the model card; written from what the model says of itself when empty.
+            dtype: how the weights are stored.
+
+        Raises:
+            ModelFolderError: as `save`; or the name cannot be, or the hub refuses.
+        """
+        with TemporaryDirectory(prefix="audiolm-") as place:
+            folder = Path(place) / "model"
+            self.save(folder, dtype)
+            return push(folder, repository, token=token, private=private, text=card)
 
     def pipeline(
         self,

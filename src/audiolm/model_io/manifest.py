@@ -114,6 +114,11 @@ class Manifest(ModelInfo):
         """The manifest without its parts."""
         return ModelInfo(**{key: getattr(self, key) for key in ModelInfo.model_fields})
 
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over the fingerprints of all parts, as `AudioLM.fingerprint`."""
+        return model_fingerprint({name: entry.fingerprint for name, entry in self.parts.items()})
+
 
 def read_manifest(folder: Path) -> Manifest:
     """Read and validate model.json.

@@ -16,6 +16,7 @@ from audiolm.editing import (
 )
 from audiolm.errors import AudioError, ConfigurationError, ModelFolderError
 from audiolm.model import AudioLM
+from audiolm.safety.watermark import read_mark
 from audiolm.stages import Sampling, Streams, stretch
 from tiny import noise, tiny_model, tiny_stage
 
@@ -173,6 +174,20 @@ def test_the_draw_that_leads_to_the_far_side_is_kept(remove_repeats):
     assert len({tuple(row) for row in said.tolist()}) > 1
     judged = far_side_likelihood(stage, streams.semantic, said, streams.far)
     assert torch.equal(given[0].semantic[0, 20:28], said[judged.argmax()])
+
+
+def test_what_is_made_is_marked_and_says_so_and_nothing_else_is(lm):
+    audio = noise(6.0)
+    out, bare = (lm.edit(audio, 2.0, 4.0, best_of=1, mark=m) for m in (True, False))
+    assert (out.origin.mode, out.origin.marked, bare.origin.marked) == ("edit", True, False)
+    assert out.origin.prompt_seconds == pytest.approx(4.0)
+    first, last = round((2 - FADE_SECONDS) * 16_000), round((4 + FADE_SECONDS) * 16_000)
+    for one in (out, bare):
+        assert np.array_equal(one.samples[:first], audio.samples[:first])
+        assert np.array_equal(one.samples[last:], audio.samples[last:])
+    gap = slice(2 * 16_000, 4 * 16_000)
+    assert not read_mark(bare.samples[gap], 16_000).found
+    assert read_mark(out.samples[gap], 16_000).found
 
 
 def test_one_seed_gives_one_result(lm):

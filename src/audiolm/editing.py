@@ -33,6 +33,7 @@ from audiolm.codec.contract import Codec
 from audiolm.errors import ConfigurationError, ModelFolderError
 from audiolm.pipeline import Pipeline
 from audiolm.reranking import best_draws, scores
+from audiolm.safety.watermark import Payload, mark
 from audiolm.semantic.contract import SemanticTokenizer
 from audiolm.shapes import CODEC_HOP, FRAMES_PER_STEP, SAMPLE_RATE, SEMANTIC_HOP, SemanticIds
 from audiolm.stages import Stage, Streams
@@ -150,6 +151,7 @@ def made_piece(
     *,
     keep_content: bool = False,
     best_of: int = 1,
+    payload: Payload | None = None,
 ) -> np.ndarray:
     """What takes the gap's place, with the cross-fades: (fade_in + length + fade_out,) float32.
 
@@ -164,6 +166,7 @@ def made_piece(
         keep_content: the gap's own semantic ids stay.
         best_of: draws, of which one is kept: of content the one after which the far side is
             likeliest; where the content stays, of sounds the one in which it is heard best.
+        payload: what the mark says that the made piece carries; it carries none when None.
     """
     rate, device = audio.sample_rate, next(codec.parameters()).device
     side = run.stages["parallel"].config.context_seconds / 2
@@ -191,6 +194,10 @@ def made_piece(
     sound = decoded[kept].float().cpu().numpy()  # (T,)
     unknown = slice(window.start - window.begin, window.start - window.begin + window.length)
     sound = sound * side_gain(around[0].cpu().numpy(), sound, unknown)
+    if payload is not None:
+        fade = round(FADE_SECONDS * SAMPLE_RATE)
+        made = slice(max(0, unknown.start - fade), unknown.stop + fade)
+        sound[made] = mark(sound[made], payload)
     rendered = resample(sound, SAMPLE_RATE, rate)
     first = round(gap.start - window.begin * rate / SAMPLE_RATE) - gap.fade_in
     count = gap.fade_in + gap.length + gap.fade_out
@@ -217,7 +224,8 @@ def side_gain(heard: np.ndarray, rendered: np.ndarray, unknown: slice) -> np.flo
 def joined(audio: Audio, made: np.ndarray, gap: Gap) -> Audio:
     """The recording with `made`, as `made_piece` gives it, in the place of the gap.
 
-    All samples but those of the gap and of its cross-fades are the recording's own.
+    All samples but those of the gap and of its cross-fades are the recording's own. A mark in the
+    recording stays where it is kept.
     """
     samples, made = audio.samples, made.copy()
     rising = _rising(gap.fade_in)

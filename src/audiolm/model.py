@@ -8,6 +8,7 @@ reconstruction asks the codec alone.
 
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal, Self, overload
@@ -523,6 +524,7 @@ class AudioLM:
         levels: int | None = None,
         best_of: int = 4,
         passes: Sequence[int] | None = None,
+        mark: bool = True,
         progress: Progress | None = None,
     ) -> Audio:
         """Say anew what stands between two points of a recording, in its voice, joined to it.
@@ -539,6 +541,7 @@ class AudioLM:
             seed, sampling, levels, passes, progress: as `continuation`.
             best_of: how many insides are drawn; the one is kept after which the far side is
                 likeliest (with `keep_content`, the sound in which the content is heard best).
+            mark: put the mark into what is made (`audiolm.safety.watermark`).
 
         Raises:
             AudioError: `audio` is no recording.
@@ -550,6 +553,8 @@ class AudioLM:
         gap = checked_gap(require_audio(audio, "audio"), start, end, seconds, keep_content)
         check_stages(self.stages, audio, gap, keep_content)
         run = self.pipeline(seed, sampling, progress, levels, "parallel", passes)
+        kept = len(audio.samples) - (gap.stop - gap.start)
+        origin = replace(self._origin("edit", seed, mark), prompt_seconds=kept / audio.sample_rate)
         with self._inference():
             made = made_piece(
                 self.codec,
@@ -559,8 +564,9 @@ class AudioLM:
                 gap,
                 keep_content=keep_content,
                 best_of=best_of,
+                payload=Payload.of_model(self.name, self.fingerprint) if origin.marked else None,
             )
-        return joined(audio, made, gap)
+        return replace(joined(audio, made, gap), origin=origin)
 
     def reconstruction(self, audio: Audio, levels: int | None = None) -> Audio:
         """What the codec makes of a recording, with its first `levels` levels, all when None.

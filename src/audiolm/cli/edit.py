@@ -10,17 +10,20 @@ from audiolm.cli.options import (
     Settings,
     common_options,
     levels_option,
+    no_mark_option,
     out_option,
     passes_option,
     samples_option,
+    signing_options,
 )
-from audiolm.cli.outputs import make_files, output_paths
+from audiolm.cli.outputs import make_files, output_paths, tell_marks
 
 if TYPE_CHECKING:
     from audiolm.audio.waveform import Audio
     from audiolm.cli.outputs import Make
     from audiolm.model import AudioLM
     from audiolm.pipeline import Progress
+    from audiolm.safety.provenance import Credentials
 
 
 @click.command("edit")
@@ -44,6 +47,8 @@ if TYPE_CHECKING:
 )
 @levels_option
 @passes_option
+@no_mark_option
+@signing_options
 @common_options
 def command(
     settings: Settings,
@@ -57,6 +62,8 @@ def command(
     best_of: int,
     levels: int | None,
     passes: tuple[int, ...] | None,
+    no_mark: bool,
+    credentials: "Credentials | None",
 ) -> None:
     """Say anew what stands between two points of FILE, in its voice.
 
@@ -71,6 +78,7 @@ def command(
     def prepare() -> "tuple[AudioLM, Make]":
         recording = _mono(file)
         gap = checked_gap(recording, start, end, seconds, keep_content)
+        tell_marks(no_mark, recording, file)
         lm = settings.load()
         lm.check_levels(levels)
         check_stages(lm.stages, recording, gap, keep_content)
@@ -89,6 +97,7 @@ def command(
                 levels=levels,
                 best_of=best_of,
                 passes=passes,
+                mark=not no_mark,
                 progress=progress,
             )
             audio.write(path)
@@ -96,7 +105,7 @@ def command(
 
         return lm, make
 
-    make_files(settings, paths, prepare)
+    make_files(settings, paths, prepare, credentials)
 
 
 def _mono(file: Path) -> "Audio":

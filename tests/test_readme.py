@@ -48,7 +48,7 @@ def there(place: Path, monkeypatch) -> None:
 def test_there_are_commands_of_every_verb() -> None:
     verbs = {shlex.split(command)[1] for command in COMMANDS}
     assert verbs >= {
-        "continue", "resynthesize", "generate", "reconstruct", "info", "benchmark", "train",
+        "continue", "resynthesize", "generate", "reconstruct", "info", "benchmark", "train", "serve",
     }  # fmt: skip
 
 
@@ -61,6 +61,8 @@ def test_a_command(command: str, place: Path, capsys) -> None:
         words = ["my-model" if word == "speech" else word for word in words]  # a tiny one as well
     if words[0] == "continue" and "my-model" in words:
         words[words.index("my-model")] = "models/speech"
+    if words[0] == "serve":  # it goes on until Ctrl-C; tests/cli/test_serve.py starts one
+        words.append("--help")
     assert main(words) == 0, capsys.readouterr().err
     for number, word in enumerate(words):
         if word in ("-o", "--out"):

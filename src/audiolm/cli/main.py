@@ -23,6 +23,7 @@ VERBS = {
     "generate": ("audiolm.cli.generate:command", "Something new, without a prompt."),
     "reconstruct": ("audiolm.cli.reconstruct:command", "A recording through the codec and back."),
     "train": ("audiolm.cli.train:train", "A model from a folder of recordings."),
+    "tokenize": ("audiolm.cli.tokenize:command", "A corpus as tokens, on any number of machines."),
     "evaluate": ("audiolm.cli.evaluate:command", "The tables of the paper, measured."),
     "report": ("audiolm.cli.report:command", "What evaluations and trainings came to."),
     "sweep": ("audiolm.cli.sweep:command", "Which layer, and how many clusters."),

@@ -216,7 +216,7 @@ class TokenStore:
 
     def _paths(self) -> list[Path]:
         """All shards."""
-        count = -(-len(self) // self.format.shard_size)
+        count = shard_count(len(self), self.format)
         return [shard_path(self.folder, shard) for shard in range(count)]
 
     def require(self, codec_fingerprint: str = "", semantic_fingerprint: str = "") -> None:
@@ -274,6 +274,17 @@ def token_key(recordings: Sequence[Recording], format: TokenFormat) -> str:
     for recording in recordings:
         digest.update(os.fsencode(f"{recording.id}\n"))
     return digest.hexdigest()
+
+
+def shard_count(recordings: int, format: TokenFormat) -> int:
+    """How many shards hold the tokens of so many recordings."""
+    return -(-recordings // format.shard_size)
+
+
+def members_of(shard: int, recordings: int, format: TokenFormat) -> range:
+    """Indices of the recordings, of so many, whose tokens a shard holds."""
+    first = shard * format.shard_size
+    return range(first, min(first + format.shard_size, recordings))
 
 
 def shard_path(folder: Path, shard: int) -> Path:

@@ -19,6 +19,7 @@ from audiolm.training.clustering import ClusteringConfig
 from audiolm.training.derivation import derived, last_clustering
 from audiolm.training.opening import DataConfig
 from audiolm.training.recipe import STEPS
+from audiolm.training.sharding import Sharding
 from audiolm.training.tasks.codec import CodecTraining
 from audiolm.training.tasks.stage import StageTraining
 from audiolm.training.tasks.w2v_bert import W2vBertTraining
@@ -53,6 +54,12 @@ class StepsConfig(Configuration):
     """The corpus as tokens."""
     stages: dict[str, StageTraining] = Field(default_factory=dict)
     """The stages, by name."""
+    sharding: Sharding = "none"
+    """Whether several processes divide the weights of Transformers and Conformers among themselves
+    (`fsdp`), or each holds them all; what is learnt is the same."""
+    recompute_activations: bool = False
+    """Whether blocks keep no activations for the backward pass (activation checkpointing): less
+    memory, a third more work, the same result."""
 
 
 class Preset(Configuration):

@@ -99,16 +99,16 @@ def tokenize_on_ray(
     ray = _connected(address)
     try:
         data: Any = import_module("ray.data")
-        rows = data.from_items(
-            [{"shard": shard} for shard in missing], override_num_blocks=len(missing)
-        )
-        on_gpu = settings.device.startswith("cuda")
+        data.DataContext.get_current().enable_progress_bars = False
+        # More rows to a block than one would be done again as a whole; millions take Ray's time.
+        blocks = min(len(missing), 1000)
+        rows = data.from_items([{"shard": k} for k in missing], override_num_blocks=blocks)
         done = rows.map_batches(
             ShardActor,
             fn_constructor_args=(settings,),
             batch_size=1,
             concurrency=(1, settings.actors),
-            **({"num_gpus": 1} if on_gpu else {"num_cpus": 1}),
+            **({"num_gpus": 1} if settings.device.startswith("cuda") else {"num_cpus": 1}),
         )
         unreadable: list[str] = []
         for row in done.iter_rows():
@@ -126,15 +126,16 @@ def tokenize_on_ray(
 
 def _connected(address: str) -> ModuleType:
     """Ray, connected to a cluster."""
+    _require_answer(address)
     try:
         ray = import_module("ray")
     except ImportError:
         raise ConfigurationError(
             "--ray: ray is not installed; install it with: pip install audiolm[ray]"
         ) from None
-    _require_answer(address)
+    begun_here = {"include_dashboard": False} if address == "local" else {}
     try:
-        ray.init(address=address, log_to_driver=False, logging_level="error")
+        ray.init(address=address, log_to_driver=False, logging_level="error", **begun_here)
     except Exception as error:  # of whatever layer finds out
         raise _no_answer(address, _last_line(error)) from None
     return ray

@@ -5,8 +5,9 @@
 Recordings are dealt out to shards and shares by the program's own code. Every node needs its own
 time for an hour of sound (some are slow, and stay slow), and is lost now and then: what it had of
 the shard under way is lost with it, and after a while another one goes on with its share. Compared
-are shares that are fixed ahead, in two kinds of order, and a pool that hands shards to whoever is
-free (Ray); the ideal is all work divided evenly among nodes that are never lost.
+are one share for each node, dealt out in two kinds of order; several shares for each, of which a
+node that is free takes the next (a job array with more tasks than nodes); and a pool that hands out
+single shards so (Ray). The ideal is all work divided evenly among nodes that are never lost.
 """
 
 import argparse
@@ -17,6 +18,9 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from audiolm.data.shares import divide
+
+MORE = 8
+"""Shares for each node, where a free node takes the next."""
 
 
 @dataclass(frozen=True)
@@ -94,17 +98,23 @@ def fixed_shares(
     }
 
 
-def pool(
-    hours: list[float], node_speeds: list[float], plan: Plan, random: np.random.Generator
+def queue(
+    groups: list[list[int]],
+    hours: list[float],
+    node_speeds: list[float],
+    plan: Plan,
+    random: np.random.Generator,
 ) -> dict[str, float]:
-    """Whoever is free takes the next shard."""
+    """Whoever is free takes the next group of shards."""
     free = [(0.0, node) for node in range(plan.nodes)]
     ends, losses, wasted = [0.0] * plan.nodes, 0, 0.0
-    for shard in range(len(hours)):
+    for group in groups:
         at, node = heapq.heappop(free)
-        took, lost, idle = time_of(hours[shard] / node_speeds[node], plan, random)
-        ends[node], losses, wasted = at + took, losses + lost, wasted + idle
-        heapq.heappush(free, (at + took, node))
+        for shard in group:
+            took, lost, idle = time_of(hours[shard] / node_speeds[node], plan, random)
+            at, losses, wasted = at + took, losses + lost, wasted + idle
+        ends[node] = at
+        heapq.heappush(free, (at, node))
     return {
         "hours": max(ends),
         "median node": float(np.median(ends)),
@@ -129,7 +139,10 @@ def simulate(plan: Plan, seed: int) -> dict[str, dict[str, float]]:
         "ideal": {"hours": ideal, "median node": ideal, "losses": 0, "wasted hours": 0.0},
         "shares in turn": fixed_shares(in_turn, hours, node_speeds, plan, luck()),
         "shares, longest first": fixed_shares(longest_first, hours, node_speeds, plan, luck()),
-        "pool": pool(hours, node_speeds, plan, luck()),
+        f"{MORE} shares a node": queue(
+            divide(hours, MORE * plan.nodes), hours, node_speeds, plan, luck()
+        ),
+        "pool of shards": queue([[k] for k in range(count)], hours, node_speeds, plan, luck()),
     }
 
 

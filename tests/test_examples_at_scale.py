@@ -1,4 +1,4 @@
-"""The scripts for many GPUs: shell that parses, settings that exist, batches that can be divided."""
+"""The scripts for many GPUs: shell that parses, settings that exist, batches that divide."""
 
 import re
 import subprocess

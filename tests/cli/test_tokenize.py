@@ -156,3 +156,29 @@ def test_killed_in_the_middle_and_started_again(tokenize, model, tmp_path) -> No
     assert tokenize(out, "--json").json["written"] == 2
     tokenize(tmp_path / "whole")
     assert same(out, tmp_path / "whole")
+
+
+def test_a_training_takes_the_tokens_that_were_made_in_shares(
+    audiolm, training_corpus, trained_model, tmp_path
+) -> None:
+    """The same stage as one whose tokens the training makes itself."""
+    data = training_corpus
+    for share in ("2/2", "1/2"):
+        made = ("--out", tmp_path / "tokens", "--model", trained_model, "--shard", share)
+        assert audiolm("tokenize", data, *made, "--shard-size", 3, "--quiet").code == 0
+    stores = []
+    for name, more in (("taken", ("--tokens", tmp_path / "tokens")), ("own", ())):
+        words = ("--preset", "tiny", "--from", trained_model, "--only", "tokens", "--quiet")
+        answer = audiolm("train", data, "--out", tmp_path / name, *words, *more)
+        assert answer.code == 0, answer.err
+        stores.append(tmp_path / name / "training" / "tokens")
+    for part in ("train", "validation"):
+        taken, own = stores[0] / part, stores[1] / part
+        assert same(taken, own)
+        assert TokenStore(taken).repetition() == TokenStore(own).repetition()
+    answer = audiolm(
+        "train", data, "--out", tmp_path / "other", "--preset", "tiny", "--from", trained_model,
+        "--only", "tokens", "--quiet", "--tokens", tmp_path,
+    )  # fmt: skip
+    assert answer.code == 2
+    assert "holds no tokens" in answer.err

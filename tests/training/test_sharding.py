@@ -41,12 +41,18 @@ def store(folder: Path) -> TokenStore:
     return TokenStore(folder)
 
 
-def stage_task(folder: Path, world: World, dropout: float = 0.0) -> StageTask:
+def stage_task(folder: Path, world: World, dropout: float = 0.0, saves: bool = False) -> StageTask:
     tokens = store(folder / "tokens")
     layout = LayoutConfig(kind="coarse", clusters=16, codebook_size=32, levels=2, coarse_levels=2)
     transformer = TransformerConfig(layers=2, heads=2, width=16, feed_forward=32, dropout=dropout)
     config = AutoregressiveConfig(layout=layout, transformer=transformer, context_seconds=1)
-    settings = optimization(STEPS, batch_size=4, precision="float32", learning_rate=0.01)
+    settings = optimization(
+        STEPS,
+        batch_size=4,
+        precision="float32",
+        learning_rate=0.01,
+        checkpoint_seconds=1e-9 if saves else 60,
+    )
     training = StageTraining(optimization=settings, crop_seconds=0.6)
     return StageTask("coarse", config, training, tokens, tokens, CPU, world.size, seed=0)
 
@@ -59,7 +65,7 @@ def w2v_bert_task(world: World):
 
     class Conformed:
         name = "w2v_bert"
-        optimization = optimization(3, precision="float32")
+        optimization = optimization(3, precision="float32", checkpoint_seconds=60)
         networks = nn.ModuleDict(
             {
                 "w2v_bert": W2vBert(
@@ -118,7 +124,7 @@ def _rank(rank: int, size: int, port: int, folder: Path) -> None:
         ):
             how = {"sharding": sharding, "recompute_activations": name == "dropout"}
             told[name, sharding] = learn(make(), folder / f"{name}-{sharding}", world, **how)
-    task = built(stage_task, folder, world)
+    task = built(stage_task, folder, world, saves=True)
     seen = watched(task)
     learn(task, folder / "watched", world, sharding="fsdp")
     told["shares"] = [
@@ -126,7 +132,7 @@ def _rank(rank: int, size: int, port: int, folder: Path) -> None:
     ]
     losses = []
     for dies_at in (3, None):
-        task = built(stage_task, folder, world)
+        task = built(stage_task, folder, world, saves=True)
         losses += [seen_by := watched(task, dies_at)]
         try:
             told["resumed"] = learn(task, folder / "parts", world, sharding="fsdp")
@@ -134,7 +140,7 @@ def _rank(rank: int, size: int, port: int, folder: Path) -> None:
             distributed.wait(world)
             assert len(seen_by) == 3
     told["losses"] = seen, [*losses[0], *losses[1]]
-    task = built(stage_task, folder, world)
+    task = built(stage_task, folder, world, saves=True)
     watched(task, 3)
     try:
         learn(task, folder / "for-one", world, sharding="fsdp")

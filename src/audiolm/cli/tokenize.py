@@ -1,4 +1,4 @@
-"""`audiolm tokenize`: a corpus as tokens on disk, in shares that any machine can make at any time."""
+"""`audiolm tokenize`: a corpus as tokens on disk, in shares that any machine can make."""
 
 import json
 import sys

@@ -54,7 +54,8 @@ def _read(file: Path) -> Iterator[tuple[str, str]]:
     number = 0
     try:
         with gzip.open(file, "rt") if file.suffix == ".gz" else file.open() as lines:
-            for number, line in enumerate(lines, start=1):
+            for line in lines:
+                number += 1
                 cut = json.loads(line)
                 voices = {one.get("speaker") for one in cut.get("supervisions", [])} - {None}
                 if len(voices) == 1:

@@ -140,6 +140,14 @@ class TokenStore:
         """The codes (Q, F) int64 of one recording."""
         return self._codes(index, 0, self.frames(index))
 
+    def silent(self, index: int) -> np.ndarray | None:
+        """(S,) bool: which semantic steps of one recording are silent; None where nobody noted."""
+        shard, first = self._shard(index), int(self._first_step[index])
+        if "silent" not in shard.keys():  # noqa: SIM118
+            return None
+        flags: np.ndarray = shard.get_slice("silent")[first : first + int(self._steps[index])]
+        return flags.astype(bool)
+
     def crop(self, index: int, start: int, steps: int) -> tuple[Tensor | None, Tensor | None]:
         """Semantic ids and codes of the same stretch of one recording, -1 after its end.
 

@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed.checkpoint as distributed_checkpoint
 from torch import nn
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.state_dict import (
@@ -31,6 +30,8 @@ from torch.distributed.checkpoint.state_dict import (
     set_model_state_dict,
     set_optimizer_state_dict,
 )
+from torch.distributed.checkpoint.state_dict_loader import load as load_shards
+from torch.distributed.checkpoint.state_dict_saver import save as save_shards
 
 from audiolm.atomic import replacing
 from audiolm.errors import TrainingError
@@ -124,15 +125,14 @@ class LoopState:
         """Read what each process needs of a sharded checkpoint, whoever wrote it."""
         weights = self.weights()
         try:
-            distributed_checkpoint.load(weights, checkpoint_id=folder)
+            alone = self.world.size == 1
+            load_shards(weights, checkpoint_id=folder, no_dist=alone)
         except CheckpointException as error:  # which is no Exception
             raise ValueError(f"{folder.name}: {_first_failure(error)}") from error
         set_model_state_dict(self.averaged.network, weights["averaged"])
         for name, network in self.networks.items():
             set_model_state_dict(network, weights[f"network {name}"])
-            set_optimizer_state_dict(
-                network, self.optimizers[name], weights[f"optimizer {name}"]
-            )
+            set_optimizer_state_dict(network, self.optimizers[name], weights[f"optimizer {name}"])
 
 
 def save_checkpoint(folder: Path, state: LoopState) -> None:
@@ -224,7 +224,8 @@ def read_checkpoint(
 def _save_shards(folder: Path, state: LoopState) -> None:
     """Write what each process holds of the weights; all of them or an error in every process."""
     try:
-        distributed_checkpoint.save(state.weights(), checkpoint_id=folder)
+        alone = state.world.size == 1
+        save_shards(state.weights(), checkpoint_id=folder, no_dist=alone)
     except CheckpointException as error:  # which is no Exception
         raise RuntimeError(_first_failure(error)) from error
 

@@ -173,7 +173,7 @@ def _validate(
     device: torch.device,
     progress: float,
 ) -> Validation:
-    """Judge the averaged weights of a step; training's random numbers go on as if nothing had happened."""
+    """Judge the averaged weights of a step; training's random numbers go on undisturbed."""
     devices = [device] if device.type == "cuda" else []
     with (
         torch.random.fork_rng(devices),

@@ -56,7 +56,7 @@ def recompute(network: nn.Module) -> None:
     A third more work for a fraction of the memory (activation checkpointing).
     """
     for block in blocks(network):
-        block.forward = partial(checkpoint, block.forward, use_reentrant=False)  # type: ignore[method-assign]
+        block.forward = partial(checkpoint, block.forward, use_reentrant=False)
 
 
 def whole(tensor: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """The corpus as tokens on disk: every recording through the codec and the tokenizer, once.
 
 `tokenize_corpus` is a step of the recipe: its processes train together, and wait for each other.
-`write_shard` is what `audiolm tokenize` is made of: any part of a corpus, on any machine, at any time.
+`write_shard` is what `audiolm tokenize` is made of: any part of a corpus, on any machine.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -20,11 +20,11 @@ from audiolm.configuration import Configuration
 from audiolm.data.token_writer import TokenWriter
 from audiolm.data.tokens import TokenFormat, TokenStore
 from audiolm.data.whole import WholeReader
+from audiolm.errors import CorpusError
 from audiolm.semantic import SemanticTokenizer
 from audiolm.shapes import CODEC_HOP, SAMPLE_RATE, SEMANTIC_HOP, Codes, Lengths, Waveform
 from audiolm.training.distributed import World, wait
 from audiolm.training.recordings import Recordings
-
 
 Batch = tuple[Sequence[int], Waveform, Lengths]
 """Which recordings, whole: (B, T) and how many samples of each are real (B,)."""
@@ -40,6 +40,9 @@ class TokenizingConfig(Configuration):
     speed_perturbation: tuple[Annotated[float, Field(ge=0.5, le=2.0)], ...] = ()
     """Training recordings are tokenized again at each of these speeds (1.1: a tenth faster and
     higher), as recordings of other voices; those for validation are not."""
+    store: str | None = None
+    """A folder of tokens that `audiolm tokenize` made of the same recordings with the same codec
+    and tokenizer: they are taken from there, and none are made."""
 
 
 @dataclass(frozen=True)
@@ -144,11 +147,7 @@ def tokenize_corpus(
         made = parts.tokens(members, ((some, *recordings.whole(some)) for some in groups))
         writer.write(shard, made.semantic, made.codes, made.silent)
         progress((done + 1) / len(missing))
-    wait(world)
-    if world.writes:
-        writer.finish()
-    wait(world)
-    return TokenStore(folder)
+    return _finished(writer, world)
 
 
 def write_shard(
@@ -182,6 +181,54 @@ def write_shard(
     made = parts.tokens(members, batches)
     writer.write(shard, made.semantic, made.codes, made.silent)
     return reader.unreadable
+
+
+def take_tokens(
+    store: TokenStore, recordings: Recordings, folder: Path, config: TokenizingConfig, world: World
+) -> TokenStore:
+    """Write the tokens of these recordings, which a store of the whole corpus has already.
+
+    Raises:
+        CorpusError: when the store lacks one of them, or has tokens of another length for it; or
+            the folder cannot be written, or holds other tokens.
+    """
+    rows = recordings.store.recordings
+    places = {recording.id: index for index, recording in enumerate(store.recordings)}
+    for index, one in enumerate(rows):
+        steps = store.steps(places[one.id]) if one.id in places else 0
+        if steps != -(-recordings.store.length(index) // SEMANTIC_HOP):
+            raise CorpusError(
+                f"{store.folder}: has {steps or 'no'} tokens of {one.id}, which lasts "
+                f"{one.seconds:.2f} s; make the tokens of all recordings, without "
+                "training.tokens.speed_perturbation"
+            )
+    writer = TokenWriter(
+        folder,
+        rows,
+        store.format.model_copy(update={"shard_size": config.shard_size}),
+        world.rank,
+        world.size,
+        recordings_fingerprint=recordings.fingerprint,
+    )
+    for shard in writer.missing():
+        some = [places[rows[index].id] for index in writer.members(shard)]
+        silent = [flags for flags in map(store.silent, some) if flags is not None]
+        writer.write(
+            shard,
+            [store.semantic(place).numpy() for place in some],
+            [store.codes(place).numpy() for place in some],
+            silent if len(silent) == len(some) else None,
+        )
+    return _finished(writer, world)
+
+
+def _finished(writer: TokenWriter, world: World) -> TokenStore:
+    """The store, once every process has written its shards."""
+    wait(world)
+    if world.writes:
+        writer.finish()
+    wait(world)
+    return TokenStore(writer.folder)
 
 
 @torch.inference_mode()

@@ -125,8 +125,7 @@ class LoopState:
         """Read what each process needs of a sharded checkpoint, whoever wrote it."""
         weights = self.weights()
         try:
-            alone = self.world.size == 1
-            load_shards(weights, checkpoint_id=folder, no_dist=alone)
+            load_shards(weights, checkpoint_id=folder)
         except CheckpointException as error:  # which is no Exception
             raise ValueError(f"{folder.name}: {_first_failure(error)}") from error
         set_model_state_dict(self.averaged.network, weights["averaged"])
@@ -224,8 +223,7 @@ def read_checkpoint(
 def _save_shards(folder: Path, state: LoopState) -> None:
     """Write what each process holds of the weights; all of them or an error in every process."""
     try:
-        alone = state.world.size == 1
-        save_shards(state.weights(), checkpoint_id=folder, no_dist=alone)
+        save_shards(state.weights(), checkpoint_id=folder)
     except CheckpointException as error:  # which is no Exception
         raise RuntimeError(_first_failure(error)) from error
 

@@ -106,6 +106,14 @@ def test_what_cannot_be_is_one_line(tokenize, tmp_path, arguments, message) -> N
     assert answer.err.count("\n") == 1
 
 
+def test_a_ray_address_that_does_not_answer(tokenize, tmp_path) -> None:
+    answer = tokenize(tmp_path / "out", "--ray", "127.0.0.1:1")
+    assert answer.code == 2
+    assert "--ray 127.0.0.1:1: no Ray cluster answers there" in answer.err
+    assert answer.err.count("\n") == 1
+    assert tokenize(tmp_path / "out", "--json").json["complete"]  # what was begun is no obstacle
+
+
 def test_two_models_in_one_folder(tokenize, tmp_path) -> None:
     from tiny import tiny_model
 

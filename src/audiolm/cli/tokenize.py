@@ -85,7 +85,11 @@ def command(
     if threads:
         use_threads(threads)
     refuse_something_else(out)
-    target = own_gpu(choose_device(device))
+    if ray is None:
+        target = own_gpu(choose_device(device))
+    else:  # the actors compute, perhaps on a GPU that this machine has not
+        target = choose_device("cpu")
+        device = choose_device(device).type if device == "auto" else device
     place = find(model)
     config = TokenizingConfig(batch_seconds=batch_seconds, shard_size=shard_size)
     parts = load_parts(place, target, config)  # what cannot be used is told before the long walk
@@ -98,7 +102,7 @@ def command(
     ) as bar:
         if ray is not None:
             settings = PoolSettings(
-                out.absolute(), place.absolute(), str(target), config, get_num_threads(), actors
+                out.absolute(), place.absolute(), device, config, get_num_threads(), actors
             )
             unreadable += tokenize_on_ray(ray, writer, settings, bar.update)
         else:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.state_dict import (
     get_model_state_dict,
@@ -245,6 +245,34 @@ def _remove_old_shards(folder: Path) -> None:
             shutil.rmtree(step, ignore_errors=True)
 
 
+def averaged_weights(
+    folder: Path, build: Callable[[], nn.Module], warn: Callable[[str], None]
+) -> dict[str, Tensor] | None:
+    """The averaged weights of the last checkpoint, in one piece; None where there is none.
+
+    Args:
+        folder: of a step.
+        build: makes the network that was trained, with any weights.
+        warn: as `read_checkpoint`.
+
+    Raises:
+        TrainingError: when no checkpoint can be read.
+    """
+    path, saved = read_checkpoint(folder, warn)
+    if saved is None:
+        return None
+    if "sharded" not in saved:
+        averaged: dict[str, Tensor] = saved["averaged"]
+        return averaged
+    weights: dict[str, Tensor] = build().state_dict()
+    try:
+        shards = folder / SHARDED / saved["sharded"]
+        load_shards({"averaged": weights}, checkpoint_id=shards, no_dist=True)
+    except (CheckpointException, Exception) as error:
+        raise _unusable(path, error) from error
+    return weights
+
+
 def _keep_previous(path: Path) -> None:
     """Give the checkpoint that is about to be replaced the name of the previous one."""
     if not path.exists():
@@ -253,7 +281,7 @@ def _keep_previous(path: Path) -> None:
         os.link(path, draft)  # no copy; where a disk knows no second name, there is no previous one
 
 
-def _unusable(path: Path, error: Exception) -> TrainingError:
+def _unusable(path: Path, error: BaseException) -> TrainingError:
     reason = " ".join(str(error).split())[:200] or type(error).__name__
     return TrainingError(
         f"{path}: not a checkpoint of this training ({reason}); "

@@ -17,6 +17,7 @@ from torch import device as Device
 from audiolm.data.manifest import read_recordings
 from audiolm.data.shares import Share, begin
 from audiolm.data.token_writer import TokenWriter
+from audiolm.device import choose_device
 from audiolm.errors import ConfigurationError, TrainingError
 from audiolm.model_io.folder import load_part
 from audiolm.training.tokenizing import ShardTokenizer, TokenizingConfig, write_shard
@@ -34,6 +35,7 @@ class PoolSettings:
     model: Path
     """A model folder."""
     device: str
+    """Of each actor, which may be on a machine with a GPU where this one has none: cpu, cuda."""
     config: TokenizingConfig
     threads: int
     actors: int
@@ -45,7 +47,7 @@ class ShardActor:
 
     def __init__(self, settings: PoolSettings) -> None:
         self.settings = settings
-        self.device = Device(settings.device)
+        self.device = choose_device(settings.device)
         self.parts = load_parts(settings.model, self.device, settings.config)
         recordings = read_recordings(settings.folder / "manifest.jsonl")
         self.writer = begin(settings.folder, recordings, self.parts.format(), Share())
@@ -108,7 +110,7 @@ def tokenize_on_ray(
             fn_constructor_args=(settings,),
             batch_size=1,
             concurrency=(1, settings.actors),
-            **({"num_gpus": 1} if settings.device.startswith("cuda") else {"num_cpus": 1}),
+            **({"num_gpus": 1} if settings.device == "cuda" else {"num_cpus": 1}),
         )
         unreadable: list[str] = []
         for row in done.iter_rows():

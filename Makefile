@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # The version this project is developed with; a CUDA build of another recent version works as well.
 TORCH ?= torch==2.13.0
 
-.PHONY: demo test check format environment development clean
+.PHONY: demo test check format docs environment development clean
 
 demo: environment
 	@mkdir -p out
@@ -24,6 +24,10 @@ check: development
 format: development
 	$(BIN)/ruff check --fix src tests scripts examples
 	$(BIN)/ruff format src tests scripts examples
+
+docs: development
+	$(BIN)/python scripts/build_site.py
+	@echo "The site is in $(CURDIR)/build/site; open index.html"
 
 environment: $(VENV)/installed
 development: $(VENV)/installed-dev

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import audiolm
-from audiolm.model_io.folder import save_part
+from audiolm.model_io.folder import load_part, save_part
+from audiolm.model_io.manifest import read_manifest
+from audiolm.parts import DETECTOR
 
 MODELS = Path(__file__).parents[1] / "src" / "audiolm" / "models"
 ORDER = [
@@ -48,6 +50,9 @@ def main(words: Sequence[str] | None = None) -> None:
     told = {**lm.info.model_dump(), **about, "data": data, "name": arguments.name}
     for name in sorted(lm.parts, key=ORDER.index):  # one by one: card and prompt stay as they are
         save_part(MODELS / arguments.name, name, lm.parts[name], told)
+    if DETECTOR.name in read_manifest(arguments.run).parts:
+        detector = load_part(arguments.run, DETECTOR.name)
+        save_part(MODELS / arguments.name, DETECTOR.name, detector, told)
     print(f"{MODELS / arguments.name}: {lm.fingerprint}")
 
 

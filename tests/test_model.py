@@ -88,7 +88,7 @@ def test_continuation_only_leaves_the_prompt_out(lm):
 def test_the_stages_see_the_prompt_and_each_other(lm, spied):
     prompt = noise(1.0)
     tokens = lm.tokenize(prompt)
-    out = lm.continuation(prompt, 1.0)
+    out = lm.continuation(prompt, 1.0, mark=False)
     (k1, p1, a1, r1), (k2, p2, a2, r2), (k3, p3, _, r3) = spied
     assert (k1, k2, k3) == ("semantic", "coarse", "fine")
     # Stage 1: the ids of the prompt alone, and as many new ones as the data has in a second.
@@ -155,7 +155,7 @@ def test_without_a_fine_stage_the_coarse_codes_are_decoded():
 @pytest.mark.parametrize("levels", [1, COARSE, COARSE + 1, LEVELS])
 def test_as_many_levels_are_made_as_asked(lm, spied, levels):
     run = lm.pipeline(3, levels=levels)
-    made = lm.continuation(noise(1.0), 0.5, seed=3, levels=levels)
+    made = lm.continuation(noise(1.0), 0.5, seed=3, levels=levels, mark=False)
     kinds = [kind for kind, *_ in spied]
     assert kinds == ["semantic", "coarse"] + ["fine"] * (levels > COARSE)
     all_levels = [result for *_, result in spied][-1].codes  # (1, Q or Q', F)

@@ -1,8 +1,6 @@
-"""Names of models, loading one whole, and the hub."""
+"""Names of models, and loading one whole; tests/hub has the hub."""
 
 import json
-import sys
-import types
 from pathlib import Path
 
 import pytest
@@ -91,55 +89,6 @@ def test_the_example_prompt_is_found(tmp_path, monkeypatch):
     assert pretrained.example_prompt() == tmp_path / "speech" / "prompt.flac"
 
 
-# ---- the hub, played by a stand-in ---------------------------------------------------------------
-
-
-class FakeHub(types.ModuleType):
-    """Knows one repository, and remembers what it was given."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__("huggingface_hub")
-        self.folder, self.given = folder, []
-
-    def snapshot_download(self, repository: str, allow_patterns: list[str]) -> str:
-        if repository != "someone/tiny":
-            raise RuntimeError("404 Client Error\nRepository Not Found")
-        assert "*.safetensors" in allow_patterns
-        return str(self.folder)
-
-    def create_repo(self, repository: str, exist_ok: bool) -> None:
-        self.given.append(repository)
-
-    def upload_folder(self, repo_id: str, folder_path: Path, allow_patterns: list[str]) -> None:
-        self.given.append((repo_id, folder_path))
-
-
-@pytest.fixture
-def hub(folder, monkeypatch) -> FakeHub:
-    fake = FakeHub(folder)
-    monkeypatch.setitem(sys.modules, "huggingface_hub", fake)
-    return fake
-
-
-def test_a_model_comes_from_the_hub(hub):
-    assert pretrained.load("someone/tiny").name == "tiny"
-
-
-def test_trouble_with_the_hub_is_one_line(hub):
-    with pytest.raises(ModelFolderError, match="someone/else: the hub says: 404 Client Error; "):
-        pretrained.load("someone/else")
-
-
-def test_a_model_goes_to_the_hub_once_it_is_verified(hub, folder):
-    pretrained.push(folder, "someone/tiny")
-    assert hub.given == ["someone/tiny", ("someone/tiny", folder)]
-    (folder / "codec.safetensors").unlink()
-    with pytest.raises(ModelFolderError, match="missing"):
-        pretrained.push(folder, "someone/tiny")
-    assert len(hub.given) == 2
-
-
-def test_without_the_extra_its_name_is_said(monkeypatch):
-    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(ModelFolderError, match=r"pip install audiolm\[hub\]"):
-        pretrained.load("someone/tiny")
+def test_what_lies_on_this_machine_has_no_revision(folder):
+    with pytest.raises(ModelFolderError, match=r"model: lies on this machine .* no revision v1"):
+        pretrained.load(folder, revision="v1")

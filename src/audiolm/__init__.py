@@ -26,8 +26,10 @@ from audiolm.errors import (
 if TYPE_CHECKING:
     from audiolm.audio.files import read, write
     from audiolm.audio.waveform import Audio
+    from audiolm.detecting import detect
     from audiolm.model import AudioLM
     from audiolm.pretrained import example_prompt, load
+    from audiolm.safety.detection import Detection
     from audiolm.stages import Sampling
     from audiolm.tokens import Tokens
 
@@ -38,11 +40,13 @@ __all__ = [
     "AudioLMError",
     "ConfigurationError",
     "CorpusError",
+    "Detection",
     "ModelFolderError",
     "Sampling",
     "Tokens",
     "TrainingError",
     "__version__",
+    "detect",
     "example_prompt",
     "load",
     "read",
@@ -52,8 +56,10 @@ __all__ = [
 _HOMES = {
     "Audio": "audiolm.audio.waveform",
     "AudioLM": "audiolm.model",
+    "Detection": "audiolm.safety.detection",
     "Sampling": "audiolm.stages",
     "Tokens": "audiolm.tokens",
+    "detect": "audiolm.detecting",
     "example_prompt": "audiolm.pretrained",
     "load": "audiolm.pretrained",
     "read": "audiolm.audio.files",

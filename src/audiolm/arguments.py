@@ -77,6 +77,20 @@ def checked_seconds(name: str, seconds: object, most: float) -> float:
     return float(number)
 
 
+def checked_time(name: str, time: object, end: float) -> float:
+    """A point in a recording that lasts `end` seconds; `name` is the argument's.
+
+    Raises:
+        ConfigurationError: it is none.
+    """
+    number = _number(time)
+    if number is None or not 0 <= number <= end:  # NaN is not
+        raise ConfigurationError(
+            f"{name}: {_shown(time)} is no time in the recording; give 0 to {end:g} seconds"
+        )
+    return float(number)
+
+
 def _number(value: object) -> float | None:
     """`value` where it is a number, or holds exactly one; None otherwise."""
     if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):

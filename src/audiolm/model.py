@@ -9,6 +9,7 @@ reconstruction asks the codec alone.
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal, Self, overload
 
 import numpy as np
@@ -16,17 +17,20 @@ import torch
 from torch import Tensor
 
 from audiolm.arguments import checked_best_of, checked_levels, checked_seed
+from audiolm.audio.origin import Origin
 from audiolm.audio.waveform import Audio
 from audiolm.codec.chunks import decode_in_chunks, encode_in_chunks, reconstruct_chunks
 from audiolm.codec.contract import Codec
 from audiolm.configuration import parse
 from audiolm.device import choose_device, torch_defaults
+from audiolm.editing import check_stages, checked_gap, joined, made_piece
 from audiolm.errors import AudioError, ConfigurationError
+from audiolm.hub import push
 from audiolm.model_io.compatibility import check_parts
 from audiolm.model_io.folder import save_parts
 from audiolm.model_io.manifest import ModelInfo, model_fingerprint
 from audiolm.part import Dtype, Part
-from audiolm.parts import CODEC, SEMANTIC, stage_part
+from audiolm.parts import CODEC, DETECTOR, SEMANTIC, stage_part
 from audiolm.pipeline import (
     DEFAULT_SAMPLING,
     Pipeline,
@@ -36,6 +40,9 @@ from audiolm.pipeline import (
 )
 from audiolm.prompt import check_baseline, check_seconds, prompt_samples, require_audio
 from audiolm.reranking import best_draws, scores
+from audiolm.safety import watermark
+from audiolm.safety.detector import Detector
+from audiolm.safety.watermark import Payload
 from audiolm.semantic.contract import SemanticTokenizer
 from audiolm.shapes import CODEC_HOP, SAMPLE_RATE, SEMANTIC_HOP, Codes, SemanticIds, Waveform
 from audiolm.stages import (
@@ -61,6 +68,7 @@ class AudioLM:
         name: what the model calls itself.
         info: what else its folder says of it.
         fingerprints: of the parts by name, where they are known; computed otherwise.
+        detector: knows the sound that these parts make (`audiolm.detect`); it makes none itself.
 
     Raises:
         ModelFolderError: when the parts do not belong together.
@@ -78,10 +86,12 @@ class AudioLM:
         name: str = "",
         info: ModelInfo | None = None,
         fingerprints: Mapping[str, str] | None = None,
+        detector: Detector | None = None,
     ) -> None:
         self.codec = codec
         self.semantic = semantic
         self.stages = dict(stages)
+        self.detector = detector
         self.name = name
         self.info = info or ModelInfo()
         known = fingerprints or {}
@@ -94,11 +104,12 @@ class AudioLM:
     def parts(self) -> dict[str, Part]:
         """Every part under the name that it has in a model folder."""
         stages = {stage_part(kind).name: stage for kind, stage in self.stages.items()}
-        return {CODEC.name: self.codec, SEMANTIC.name: self.semantic, **stages}
+        parts = {CODEC.name: self.codec, SEMANTIC.name: self.semantic, **stages}
+        return parts if self.detector is None else {**parts, DETECTOR.name: self.detector}
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over the fingerprints of all parts."""
+        """SHA-256 over the fingerprints of all parts that make sound."""
         return model_fingerprint(self.fingerprints)
 
     @property
@@ -136,6 +147,34 @@ class AudioLM:
         """
         about = self.info.model_dump() | ({"name": self.name} if self.name else {})
         save_parts(folder, self.parts, about, dtype)
+
+    def push(
+        self,
+        repository: str,
+        *,
+        token: str | None = None,
+        private: bool | None = None,
+        card: str = "",
+        dtype: Dtype = "float16",
+    ) -> str:
+        """Put the model on the Hugging Face hub; returns the address of the commit.
+
+        A folder with a MODEL_CARD.md is put there by `audiolm.hub.push`, and by `audiolm push`.
+
+        Args:
+            repository: `owner/name`, made where there is none.
+            token: of the hub, that may write; the one of this machine when None.
+            private: whether a new repository is; as the owner has set it when None.
+            card: Markdown of the model card; written from what the model says of itself when empty.
+            dtype: how the weights are stored.
+
+        Raises:
+            ModelFolderError: as `save`; or the name cannot be, or the hub refuses.
+        """
+        with TemporaryDirectory(prefix="audiolm-") as place:
+            folder = Path(place) / "model"
+            self.save(folder, dtype)
+            return push(folder, repository, token=token, private=private, text=card)
 
     def pipeline(
         self,
@@ -192,6 +231,7 @@ class AudioLM:
         passes: Sequence[int] | None = ...,
         baseline: Literal["acoustic-only"] | None = ...,
         continuation_only: bool = ...,
+        mark: bool = ...,
         progress: Progress | None = ...,
     ) -> Audio: ...
     @overload
@@ -209,6 +249,7 @@ class AudioLM:
         passes: Sequence[int] | None = ...,
         baseline: Literal["acoustic-only"] | None = ...,
         continuation_only: bool = ...,
+        mark: bool = ...,
         progress: Progress | None = ...,
     ) -> list[Audio]: ...
     def continuation(
@@ -225,6 +266,7 @@ class AudioLM:
         passes: Sequence[int] | None = None,
         baseline: Literal["acoustic-only"] | None = None,
         continuation_only: bool = False,
+        mark: bool = True,
         progress: Progress | None = None,
     ) -> Audio | list[Audio]:
         """Go on from a prompt: the same voice in the same room, saying something new.
@@ -253,6 +295,8 @@ class AudioLM:
             baseline: "acoustic-only" leaves the semantic stage out (section III-B): it keeps the
                 voice and loses the content.
             continuation_only: leave the prompt out of the answer.
+            mark: put the inaudible mark (`audiolm.safety.watermark`) into what follows the prompt;
+                of the prompt no sample is changed.
             progress: is told how far each stage is.
 
         Raises:
@@ -277,6 +321,7 @@ class AudioLM:
         for recording in _recordings(prompt):
             cut.append(prompt_samples(recording, prompt_seconds, stacklevel=3))
         run = self.pipeline(seed, sampling, progress, levels, acoustic, passes)
+        mode = "continuation" if baseline is None else f"continuation, {baseline}"
         answers: dict[int, Audio] = {}
         for length in dict.fromkeys(len(samples) for samples in cut):
             rows = [row for row, samples in enumerate(cut) if len(samples) == length]
@@ -284,7 +329,9 @@ class AudioLM:
             with self._inference():
                 waveform = torch.from_numpy(np.stack([cut[row] for row in rows])).to(self.device)
                 answer = self._continue(waveform, seconds, baseline, best_of, run)  # (B, T)
-                answers |= zip(rows, _audios(answer[:, skip:]), strict=True)
+            origin = self._origin(mode, seed, mark, length)
+            made = self._made(answer, origin, prompt=length, skip=skip)
+            answers |= zip(rows, made, strict=True)
         ordered = [answers[row] for row in range(len(cut))]
         return ordered[0] if isinstance(prompt, Audio) else ordered
 
@@ -299,6 +346,7 @@ class AudioLM:
         levels: int | None = None,
         baseline: Literal["acoustic-only"] | None = None,
         continuation_only: bool = True,
+        mark: bool = True,
     ) -> Generator[Audio, None, None]:
         """`continuation` as it is made: chunks of what follows the prompt, for as long as one asks.
 
@@ -314,6 +362,7 @@ class AudioLM:
             seconds: how much follows the prompt; without end when None.
             prompt_seconds, seed, sampling, levels, baseline: as `continuation`.
             continuation_only: leave the prompt out; else its rendering is the first chunk.
+            mark: as `continuation`; it holds 20 ms of the sound back.
 
         Raises and Warns: as `continuation`, at the call.
         """
@@ -323,6 +372,9 @@ class AudioLM:
         samples = None if prompt is None else prompt_samples(prompt, prompt_seconds, stacklevel=3)
         acoustic: Acoustic | None = None if baseline else "autoregressive"
         run = self.pipeline(seed, sampling, None, levels, acoustic)
+        mode = "unconditional" if prompt is None else "continuation"
+        mode = mode if baseline is None else f"{mode}, {baseline}"
+        origin = self._origin(mode, seed, mark, 0 if samples is None else len(samples))
         return stream(
             self.codec,
             self.semantic,
@@ -331,7 +383,24 @@ class AudioLM:
             seconds,
             baseline=baseline,
             continuation_only=continuation_only,
+            origin=origin,
         )
+
+    def _origin(self, mode: str, seed: int, mark: bool, prompt: int = 0) -> Origin:
+        """What is to be said of a sound that goes on from so many samples of a prompt."""
+        seconds = prompt / SAMPLE_RATE
+        return Origin(self.name, self.fingerprint, mode, checked_seed(seed), seconds, bool(mark))
+
+    def _made(
+        self, waveform: Waveform, origin: Origin, prompt: int = 0, skip: int = 0
+    ) -> list[Audio]:
+        """Waveforms (B, T) as recordings, marked after the `prompt`, without `skip` samples."""
+        rows: list[np.ndarray] = list(waveform.float().cpu().numpy())  # each (T,)
+        if origin.marked:
+            payload = Payload.of_model(origin.model, origin.fingerprint)
+            marked = [watermark.mark(row[prompt:], payload) for row in rows]
+            rows = [np.concatenate([a[:prompt], b]) for a, b in zip(rows, marked, strict=True)]
+        return [Audio(row[skip:], SAMPLE_RATE, origin) for row in rows]
 
     def _own(self, prompt_seconds: float | Literal["default"] | None) -> float | None:
         """How much of a prompt is used: as asked, else as the model has it; all when None."""
@@ -382,12 +451,14 @@ class AudioLM:
         best_of: int = 1,
         acoustic: Acoustic | None = None,
         passes: Sequence[int] | None = None,
+        mark: bool = True,
         progress: Progress | None = None,
     ) -> Audio:
         """Say what `audio` says in another voice and another room (paper, section III-D).
 
         The semantic ids are those of the recording, the codes are drawn anew. The answer is as long
-        as the recording; of `best_of` draws, the one whose semantic ids are heard best.
+        as the recording; of `best_of` draws, the one whose semantic ids are heard best. All of it
+        is marked, unless `mark` is false.
 
         Raises:
             AudioError, ConfigurationError, ModelFolderError: as `continuation`.
@@ -397,7 +468,8 @@ class AudioLM:
         with self._inference():
             waveform = self._waveform(audio)  # (1, T)
             ids = self.semantic.encode(waveform)  # (1, S)
-            return self._in_any_voice(ids, waveform.shape[1], best_of, run)
+            answer = self._in_any_voice(ids, waveform.shape[1], best_of, run)
+        return self._made(answer, self._origin("acoustic generation", seed, mark))[0]
 
     def unconditional(
         self,
@@ -409,11 +481,13 @@ class AudioLM:
         best_of: int = 1,
         acoustic: Acoustic | None = None,
         passes: Sequence[int] | None = None,
+        mark: bool = True,
         progress: Progress | None = None,
     ) -> Audio:
         """Say anything in any voice: all stages without a prompt (paper, section III-D).
 
-        Of `best_of` renderings of what is said, the answer is the one that is heard best.
+        Of `best_of` renderings of what is said, the answer is the one that is heard best. All of it
+        is marked, unless `mark` is false.
 
         Raises:
             ConfigurationError, ModelFolderError: as `continuation`.
@@ -424,20 +498,76 @@ class AudioLM:
         with self._inference():
             ids = torch.empty(1, 0, dtype=torch.long, device=self.device)  # (1, S = 0)
             ids = run.semantic(ids, seconds, -(-samples // SEMANTIC_HOP))  # (1, S)
-            return self._in_any_voice(ids, samples, best_of, run)
+            answer = self._in_any_voice(ids, samples, best_of, run)
+        return self._made(answer, self._origin("unconditional", seed, mark))[0]
 
-    def _in_any_voice(self, ids: SemanticIds, samples: int, best_of: int, run: Pipeline) -> Audio:
-        """Stages 2 and 3 without a prompt: ids (1, S) to a recording of so many samples."""
+    def _in_any_voice(
+        self, ids: SemanticIds, samples: int, best_of: int, run: Pipeline
+    ) -> Waveform:
+        """Stages 2 and 3 without a prompt: ids (1, S) to a waveform (1, samples)."""
         ids = ids.repeat(best_of, 1)  # (B, S)
         none = ids.new_empty(best_of, self.codec.levels, 0)
         codes = run.coarse(ids, none, -(-samples // CODEC_HOP))  # (B, Q', F)
-        return _audios(self._heard(ids, codes, none, samples, best_of, run))[0]
+        return self._heard(ids, codes, none, samples, best_of, run)
+
+    def edit(
+        self,
+        audio: Audio,
+        start: float,
+        end: float,
+        seconds: float | None = None,
+        *,
+        keep_content: bool = False,
+        seed: int = 0,
+        sampling: Mapping[str, Sampling] | None = None,
+        levels: int | None = None,
+        best_of: int = 4,
+        passes: Sequence[int] | None = None,
+        progress: Progress | None = None,
+    ) -> Audio:
+        """Say anew what stands between two points of a recording, in its voice, joined to it.
+
+        The answer has the recording's sample rate, and outside the gap and a cross-fade of
+        `audiolm.editing.FADE_SECONDS` on either side every sample is the recording's own. What is
+        made has no sound above 8 kHz, as everything the codec makes.
+
+        Args:
+            audio: the recording.
+            start, end: the gap, in seconds from its beginning; it may begin or end the recording.
+            seconds: how long the new inside is; as long as the gap when None.
+            keep_content: keep what is said (its semantic ids), and make only the sound anew.
+            seed, sampling, levels, passes, progress: as `continuation`.
+            best_of: how many insides are drawn; the one is kept after which the far side is
+                likeliest (with `keep_content`, the sound in which the content is heard best).
+
+        Raises:
+            AudioError: `audio` is no recording.
+            ConfigurationError: the gap is none of this recording, or a setting cannot be.
+            ModelFolderError: the model lacks a parallel stage, or its semantic stage has not learnt
+                to fill the middle; it says what to train.
+        """
+        best_of = checked_best_of(best_of)
+        gap = checked_gap(require_audio(audio, "audio"), start, end, seconds, keep_content)
+        check_stages(self.stages, audio, gap, keep_content)
+        run = self.pipeline(seed, sampling, progress, levels, "parallel", passes)
+        with self._inference():
+            made = made_piece(
+                self.codec,
+                self.semantic,
+                run,
+                audio,
+                gap,
+                keep_content=keep_content,
+                best_of=best_of,
+            )
+        return joined(audio, made, gap)
 
     def reconstruction(self, audio: Audio, levels: int | None = None) -> Audio:
         """What the codec makes of a recording, with its first `levels` levels, all when None.
 
         However long it is, it goes through the codec in chunks; `reconstruct_stream` needs not even
-        the recording in memory.
+        the recording in memory. It says what the recording says, in its voice: nothing is made up,
+        and nothing is marked.
 
         Raises:
             AudioError: the recording is empty.
@@ -482,7 +612,7 @@ class AudioLM:
             return Tokens(semantic.clone(), acoustic.clone())
 
     def decode(self, tokens: Tokens | Tensor | np.ndarray) -> Audio:
-        """The waveform that codes stand for, 320 samples a frame.
+        """The waveform that codes stand for, 320 samples a frame; never marked.
 
         Args:
             tokens: what `tokenize` returns, or codes alone: (q, F), or (1, q, F), whole numbers of

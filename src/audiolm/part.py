@@ -1,4 +1,4 @@
-"""A part: a codec, a semantic tokenizer or a stage; what a model folder holds.
+"""A part: a codec, a semantic tokenizer, a stage or a detector; what a model folder holds.
 
 Every part is a network with a configuration. Its fingerprint is the SHA-256 over both, so that two
 parts with one fingerprint give the same ids for the same input, and tokens know what made them.
@@ -19,7 +19,7 @@ Dtype = Literal["int8", "float16", "bfloat16", "float32"]
 
 
 class Part(nn.Module):
-    """Base of `Codec`, `SemanticTokenizer` and `Stage`."""
+    """Base of `Codec`, `SemanticTokenizer`, `Stage` and `Detector`."""
 
     config: Configuration
 

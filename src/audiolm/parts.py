@@ -12,6 +12,7 @@ from audiolm.codec import Codec, CodecConfig, build_codec
 from audiolm.configuration import Configuration, parse
 from audiolm.errors import ConfigurationError, ModelFolderError
 from audiolm.part import Part
+from audiolm.safety.detector import Detector, DetectorConfig
 from audiolm.semantic import SemanticConfig, SemanticTokenizer, build_tokenizer
 from audiolm.stages import KINDS, Stage, StageKind, build_stage
 
@@ -35,7 +36,7 @@ class PartKind:
     ids_of: tuple[str, ...] = ()
     """The parts whose ids it was trained on: it holds their fingerprints."""
     stage: StageKind | None = None
-    """Which stage it is; None of a codec or tokenizer."""
+    """Which stage it is; None of a codec, tokenizer or detector."""
 
     @property
     def file(self) -> str:
@@ -92,6 +93,10 @@ def _semantic(config: Mapping[str, Any], where: str) -> Part:
     return build_tokenizer(parse(SemanticConfig, config, where))
 
 
+def _detector(config: Mapping[str, Any], where: str) -> Part:
+    return Detector(parse(DetectorConfig, config, where))
+
+
 def _stage(kind: StageKind) -> PartKind:
     def build(config: Mapping[str, Any], where: str) -> Part:
         return build_stage(kind.name, parse(kind.config, config, where))
@@ -103,8 +108,11 @@ CODEC = PartKind("codec", Codec, _codec)
 SEMANTIC = PartKind("semantic", SemanticTokenizer, _semantic)
 STAGES: Mapping[str, PartKind] = {name: _stage(kind) for name, kind in KINDS.items()}
 """The stages, by kind of stage."""
+DETECTOR = PartKind("detector", Detector, _detector)
 
-PARTS: Mapping[str, PartKind] = {part.name: part for part in (CODEC, SEMANTIC, *STAGES.values())}
+PARTS: Mapping[str, PartKind] = {
+    part.name: part for part in (CODEC, SEMANTIC, *STAGES.values(), DETECTOR)
+}
 """All of them, by name."""
 
 

@@ -7,9 +7,11 @@ name: one seed gives one result, whether stages work one after the other or take
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
+from audiolm.configuration import parse
 from audiolm.errors import ConfigurationError, ModelFolderError
 from audiolm.shapes import CODEC_HOP, SAMPLE_RATE, Codes, SemanticIds
 from audiolm.stages import (
@@ -55,6 +57,22 @@ class Pipeline:
         made = self._generate("semantic", Streams(ids), drawn, of=drawn).semantic  # (B, drawn)
         assert made is not None
         return torch.cat([ids, stretch(made, new)], dim=1)
+
+    def middle(self, sides: Streams, seconds: float, steps: int) -> SemanticIds:
+        """Stage 1 between two sides: the ids (B, steps), `seconds` of them, that stand there.
+
+        Args:
+            sides: `semantic` (B, S) before them, `far` (B, S') after them, either of them perhaps
+                none; and whether the recording has `ended` then.
+            seconds: of what is made.
+            steps: of what is made, on the 25 Hz clock.
+        """
+        drawn = self.semantic_draws(seconds, steps)
+        if sides.far is not None and not sides.far.shape[1]:
+            sides = Streams(sides.semantic)
+        made = self._generate("semantic", sides, drawn, of=drawn).semantic  # (B, drawn)
+        assert made is not None
+        return stretch(made, steps)
 
     def semantic_draws(self, seconds: float, new: int) -> int:
         """How many ids stage 1 draws for `new` steps, which are `seconds`.
@@ -129,6 +147,27 @@ class Pipeline:
         assert made.codes is not None
         return made.codes[:, : self.levels]
 
+    def filled(self, ids: SemanticIds, codes: Codes) -> Codes:
+        """Stages 2 and 3 between what is known: codes (B, Q, F) with no `MASK` left.
+
+        Args:
+            ids: (B, S) of all frames.
+            codes: (B, Q, F) of all levels of the codec, `MASK` at the frames to be filled, which
+                the parallel stage does.
+        """
+        masked = int((codes[0, 0] == MASK).sum())  # frames
+        coarse = self._stage("parallel").config.layout.coarse_levels
+        given = Streams(ids, codes[:, :coarse])
+        made = self._generate("parallel", given, 0, of=masked * coarse).codes  # (B, Q', F)
+        assert made is not None
+        if not self.makes_fine:
+            return made[:, : self.levels]
+        levels = self._stage("fine").config.layout.levels
+        whole = torch.cat([made, codes[:, coarse:levels]], dim=1)  # (B, Q, F)
+        made = self._generate("fine", Streams(codes=whole), 0, of=masked * (levels - coarse)).codes
+        assert made is not None
+        return made[:, : self.levels]
+
     def decode_stream(self, kind: str, given: Streams, steps: int) -> Iterator[Streams]:
         """A stage's `decode_stream`, which draws as the whole run does: for stages in turns."""
         return self._stage(kind).decode_stream(
@@ -188,6 +227,38 @@ def chosen_sampling(
     return {**own, **(asked or {})}
 
 
+def asked_sampling(
+    kind: str,
+    own: Mapping[str, Any],
+    *,
+    temperatures: tuple[float, float, float] | None = None,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    guidance: float | None = None,
+) -> Sampling:
+    """How a kind of stage is sampled: its `own` settings, with what was asked for in their place.
+
+    Args:
+        kind: of stage.
+        own: settings of the model.
+        temperatures: of the semantic, the coarse and the fine stage; whatever else makes coarse
+            codes has that of the coarse stage.
+        top_k, top_p: of every stage.
+        guidance: of those that have semantic ids as conditioning.
+
+    Raises:
+        ConfigurationError: a number cannot be.
+    """
+    asked: dict[str, float | None] = {"top_k": top_k, "top_p": top_p}
+    if temperatures is not None:
+        semantic, coarse, fine = temperatures
+        asked["temperature"] = {"semantic": semantic, "fine": fine}.get(kind, coarse)
+    if KINDS[kind].roles.semantic == "conditioning":
+        asked["guidance"] = guidance
+    given = {key: value for key, value in asked.items() if value is not None}
+    return parse(Sampling, {**own, **given}, "sampling")
+
+
 def chosen_acoustic(
     stages: Mapping[str, Stage],
     own: Acoustic | None,
@@ -234,3 +305,10 @@ def require_stage(stages: Mapping[str, Stage], kind: str) -> Stage:
             f"train it with: audiolm train FOLDER --out MODEL --only {kind}"
         )
     return stages[kind]
+
+
+def levels_made(stages: Mapping[str, Stage], levels: int) -> int:
+    """Levels of the codec in what is generated where `levels` are asked for: what the stages make,
+    and no more."""
+    made = [stage.layout.levels for stage in stages.values() if stage.layout.roles.codes]
+    return min(max(made), levels) if made else levels

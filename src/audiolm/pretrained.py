@@ -1,24 +1,23 @@
-"""Find a model by its name, load it whole, save it, put it on the hub.
+"""Find a model by its name, load it whole, save it.
 
 A name is one of the models inside the package, a folder, or `owner/name` on the Hugging Face hub,
 tried in this order; write `./speech` for a folder that is called like a bundled model.
 """
 
-import re
-from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 
 import torch
 
 from audiolm.codec.contract import Codec
 from audiolm.device import choose_device
 from audiolm.errors import ModelFolderError
+from audiolm.hub import fetch, is_hub_name
 from audiolm.model import AudioLM
 from audiolm.model_io.folder import load_part, save_part
 from audiolm.model_io.manifest import MANIFEST, read_manifest
 from audiolm.part import Dtype
-from audiolm.parts import CODEC, SEMANTIC, STAGES
+from audiolm.parts import CODEC, DETECTOR, SEMANTIC, STAGES
+from audiolm.safety.detector import Detector
 from audiolm.semantic.contract import SemanticTokenizer
 from audiolm.stages import Stage
 
@@ -28,7 +27,6 @@ __all__ = [
     "find",
     "load",
     "load_part",
-    "push",
     "save",
     "save_part",
 ]
@@ -36,24 +34,32 @@ __all__ = [
 BUNDLED = Path(__file__).parent / "models"
 """The models inside the package, a folder each."""
 
-_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
-_HUB_FILES = ["*.json", "*.safetensors", "*.md", "prompt.*"]
 
-
-def load(name_or_path: str | Path = "speech", device: torch.device | str = "auto") -> AudioLM:
+def load(
+    name_or_path: str | Path = "speech",
+    device: torch.device | str = "auto",
+    *,
+    revision: str | None = None,
+    token: str | None = None,
+    local_files_only: bool = False,
+) -> AudioLM:
     """Load a model, every file of it verified.
 
     Args:
-        name_or_path: a bundled model, a folder, or `owner/name` on the hub.
+        name_or_path: a bundled model, a folder, or `owner/name` on the hub, also with a revision:
+            `owner/name@revision`.
         device: auto (CUDA, else MPS, else CPU), cpu, cuda or mps.
+        revision: of a model on the hub: a branch, a tag or a commit; the newest when None.
+        token: of the hub, for a private model; the one of this machine when None.
+        local_files_only: ask no server; take what was fetched from the hub before.
 
     Raises:
         ModelFolderError: when there is no such model, or a part of it is missing, truncated,
-            altered, or belongs to another model.
+            altered, or belongs to another model; or a revision is asked of one that has none.
         ConfigurationError: when this machine has no such device.
     """
     target = choose_device(device)
-    folder = find(name_or_path)
+    folder = find(name_or_path, revision, token, local_files_only)
     manifest = read_manifest(folder)
     codec = load_part(folder, CODEC.name, target)
     semantic = load_part(folder, SEMANTIC.name, target)
@@ -65,9 +71,13 @@ def load(name_or_path: str | Path = "speech", device: torch.device | str = "auto
             stage = load_part(folder, part.name, target)
             assert isinstance(stage, Stage)
             stages[kind] = stage
+    detector = load_part(folder, DETECTOR.name, target) if DETECTOR.name in manifest.parts else None
+    assert detector is None or isinstance(detector, Detector)
     fingerprints = {name: entry.fingerprint for name, entry in manifest.parts.items()}
     try:
-        return AudioLM(codec, semantic, stages, manifest.name, manifest.info, fingerprints)
+        return AudioLM(
+            codec, semantic, stages, manifest.name, manifest.info, fingerprints, detector
+        )
     except ModelFolderError as error:
         raise ModelFolderError(f"{folder}: {error}") from None
 
@@ -81,20 +91,29 @@ def save(lm: AudioLM, folder: str | Path, dtype: Dtype = "float16") -> None:
     lm.save(folder, dtype)
 
 
-def find(name_or_path: str | Path) -> Path:
-    """The folder of a model, fetched from the hub where it lies there.
+def find(
+    name_or_path: str | Path,
+    revision: str | None = None,
+    token: str | None = None,
+    local_files_only: bool = False,
+) -> Path:
+    """The folder of a model, fetched from the hub where it lies there; arguments as of `load`.
 
     Raises:
-        ModelFolderError: when there is no such model.
+        ModelFolderError: when there is no such model, or it is on this machine and has no such
+            thing as a revision.
     """
     text = str(name_or_path)
     bundled = bundled_models()
-    if text in bundled:
-        return BUNDLED / text
-    if _exists(Path(text)):
-        return Path(text)
-    if isinstance(name_or_path, str) and _HUB_NAME.fullmatch(text):
-        return _fetch(text)
+    folder = BUNDLED / text if text in bundled else Path(text)
+    if _exists(folder):
+        if revision is not None:
+            raise ModelFolderError(
+                f"{folder}: lies on this machine and has no revision {revision}; leave it out"
+            )
+        return folder
+    if isinstance(name_or_path, str) and is_hub_name(text):
+        return fetch(text, revision, token, local_files_only)
     names = ", ".join(bundled) or "none"
     raise ModelFolderError(
         f"{text}: there is no such model; give a folder, owner/name on the hub, "
@@ -125,44 +144,3 @@ def example_prompt() -> Path:
         if path.is_file():
             return path
     raise ModelFolderError(f"{BUNDLED / 'speech'}: holds no prompt; install audiolm again")
-
-
-def push(folder: str | Path, repository: str) -> None:
-    """Put a model folder on the hub as `owner/name`; needs a token of the hub on this machine.
-
-    Raises:
-        ModelFolderError: when the folder is no whole model, or the hub refuses.
-    """
-    folder = Path(folder)
-    for name in read_manifest(folder).parts:
-        load_part(folder, name)  # what goes out has been verified
-    hub = _hub()
-    try:
-        hub.create_repo(repository, exist_ok=True)
-        hub.upload_folder(repo_id=repository, folder_path=folder, allow_patterns=_HUB_FILES)
-    except Exception as error:  # huggingface_hub raises errors of several libraries
-        raise _hub_trouble(repository, error) from error
-
-
-def _fetch(repository: str) -> Path:
-    hub = _hub()
-    try:
-        return Path(hub.snapshot_download(repository, allow_patterns=_HUB_FILES))
-    except Exception as error:  # huggingface_hub raises errors of several libraries
-        raise _hub_trouble(repository, error) from error
-
-
-def _hub_trouble(repository: str, error: Exception) -> ModelFolderError:
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return ModelFolderError(
-        f"{repository}: the hub says: {reason}; check the name and your network"
-    )
-
-
-def _hub() -> ModuleType:
-    try:
-        return import_module("huggingface_hub")
-    except ImportError:
-        raise ModelFolderError(
-            "hub: huggingface_hub is not installed; install it with: pip install audiolm[hub]"
-        ) from None

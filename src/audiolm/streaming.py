@@ -12,15 +12,18 @@ is behind a stage's window is forgotten, so that an hour takes as much memory as
 """
 
 from collections.abc import Generator, Iterator
+from contextlib import closing
 
 import numpy as np
 import torch
 
+from audiolm.audio.origin import Origin
 from audiolm.audio.waveform import Audio
 from audiolm.codec.chunks import encode_in_chunks
 from audiolm.codec.contract import Codec
 from audiolm.device import torch_defaults
 from audiolm.pipeline import Pipeline
+from audiolm.safety.watermark import MarkStream, Payload
 from audiolm.semantic.contract import SemanticTokenizer
 from audiolm.shapes import CODEC_HOP, SAMPLE_RATE, SEMANTIC_HOP, Codes, SemanticIds, Waveform
 from audiolm.stages import Streams
@@ -44,6 +47,7 @@ def stream(
     *,
     baseline: str | None = None,
     continuation_only: bool = True,
+    origin: Origin | None = None,
 ) -> Generator[Audio, None, None]:
     """The chunks of `AudioLM.stream`.
 
@@ -55,6 +59,8 @@ def stream(
         seconds: how much follows; None for no end.
         baseline: None, or "acoustic-only" for no semantic stage.
         continuation_only: leave the prompt out.
+        origin: what the chunks say of where they come from; what follows the prompt is marked if
+            it says so.
 
     Raises:
         ModelFolderError: at the call, the model lacks a stage that this takes.
@@ -62,8 +68,29 @@ def stream(
     run.require(*(("semantic", "coarse") if baseline is None else ("acoustic_only",)))
     device = next(codec.parameters()).device
     turns = _turns(codec, tokenizer, run, prompt, seconds, baseline is None)
-    skip = len(prompt) if continuation_only and prompt is not None else 0
-    return _one_by_one(_after(turns, skip), device)
+    length = 0 if prompt is None else len(prompt)
+    chunks = _one_by_one(_after(turns, length if continuation_only else 0), device)
+    return _marked(chunks, 0 if continuation_only else length, origin)
+
+
+def _marked(
+    chunks: Generator[Audio, None, None], prompt: int, origin: Origin | None
+) -> Generator[Audio, None, None]:
+    """The chunks with their origin and, after the first `prompt` samples, with the mark."""
+    marks = None
+    if origin is not None and origin.marked:
+        marks = MarkStream(Payload.of_model(origin.model, origin.fingerprint))
+    with closing(chunks):
+        for chunk in chunks:
+            samples = chunk.samples
+            if marks is not None:
+                before = min(prompt, len(samples))
+                prompt -= before
+                samples = np.concatenate([samples[:before], marks.push(samples[before:])])
+            if len(samples):
+                yield Audio(samples, chunk.sample_rate, origin)
+    if marks is not None and len(rest := marks.flush()):
+        yield Audio(rest, SAMPLE_RATE, origin)
 
 
 def _one_by_one(

@@ -31,7 +31,23 @@ def test_version(audiolm):
     assert audiolm("--version").out == f"audiolm {__version__}\n"
 
 
-WITHOUT_SAMPLING = ("train", "report", "sweep", "tokenize")
+def test_every_verb_stands_in_one_group(audiolm):
+    grouped = [verb for verbs in cli.GROUPS.values() for verb in verbs]
+    assert len(grouped) == len(set(grouped))
+    assert set(cli.VERBS) <= set(grouped)
+    out = audiolm("--help").out
+    places = [
+        out.index(f"\n{wish}:") for wish in cli.GROUPS if set(cli.GROUPS[wish]) & set(cli.VERBS)
+    ]
+    assert places == sorted(places)
+    for command, says in cli.EXAMPLES:
+        line = next(line for line in out.splitlines() if command in line)
+        assert line.endswith(says)
+        assert len(line) <= 100
+        assert command.split()[1] in cli.VERBS
+
+
+WITHOUT_SAMPLING = ("train", "tokenize", "report", "sweep", "push", "completion", "serve")
 
 
 @pytest.mark.parametrize("verb", [verb for verb in cli.VERBS if verb not in WITHOUT_SAMPLING])

@@ -114,6 +114,18 @@ def test_resynthesize(audiolm, prompt, tmp_path) -> None:
     sound(tmp_path / "out.wav", 32_000)
 
 
+def test_edit(audiolm, prompt, tmp_path) -> None:
+    out, gap = tmp_path / "out.wav", ("--start", 0.8, "--end", 1.2)
+    audiolm("edit", prompt, "-o", out, *gap, "--seconds", 0.6)
+    made, own = sound(out, 35_200), read(prompt).samples
+    assert np.array_equal(made[:12_400], own[:12_400])
+    assert np.array_equal(made[22_800:], own[19_600:])
+    audiolm("edit", prompt, "-o", out, *gap, "--keep-content")
+    kept = sound(out, 32_000)
+    assert np.array_equal(kept[:12_400], own[:12_400])
+    assert not np.array_equal(kept[13_000:19_000], own[13_000:19_000])
+
+
 def test_generate(audiolm, tmp_path) -> None:
     audiolm("generate", "-o", tmp_path / "a.wav", "--seconds", 1.1)
     audiolm("generate", "-o", tmp_path / "b.wav", "--seconds", 1.1, "--seed", 1)

@@ -130,7 +130,7 @@ def depends(name, tmp_path, **sections):
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_part_depends_on_its_own_section_and_those_it_uses(name, tmp_path):
-    """The classifier of voices in `continuation` is trained by the section `speaker`."""
+    """The classifier of voices in `continuation` and `edit` is trained by `speaker`."""
     other = {
         "abx": {"max_size_group": 3},
         "reconstruction": {"longest": 3.0},
@@ -140,13 +140,17 @@ def test_every_part_depends_on_its_own_section_and_those_it_uses(name, tmp_path)
         "probes": {"split": "test"},
         "continuation": {"samples": 1},
         "stream": {"minutes": 2},
+        "edit": {"gap": 2.0},
         "detection": {"threshold": 0.4},
+        "watermark": {"clips": 30},
         "listening": {"clips": 4},
         "notes": {"hours": 2.0},
+        "music": {"places": 1},
+        "next_segment": {"rivals": 1},
     }
     before = depends(name, tmp_path)
     changing = {s for s, v in other.items() if depends(name, tmp_path, **{s: v}) != before}
-    assert changing == {name} | ({"speaker"} if name == "continuation" else set())
+    assert changing == {name} | ({"speaker"} if name in ("continuation", "edit") else set())
 
 
 def test_a_part_is_done_again_when_its_inputs_change(tmp_path, bench, monkeypatch):

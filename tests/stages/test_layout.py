@@ -223,3 +223,61 @@ def test_layouts_that_cannot_be_are_refused_by_key(settings_, key):
 def test_streams_that_do_not_fit_are_refused(kind, streams):
     with pytest.raises(AudioLMError, match=f"^{kind} stage: "):
         Layout(LayoutConfig(kind=kind, **SIZES)).flatten(streams)
+
+
+@st.composite
+def two_sided_cases(draw):
+    """A layout that fills the middle, and rows of near side, far side, end; a side may be empty."""
+    config = LayoutConfig(
+        kind="semantic", **SIZES, remove_repeats=draw(st.booleans()), fill_in_the_middle=True
+    )
+    ids = st.lists(st.integers(0, 4), max_size=9)
+    rows = draw(st.lists(st.tuples(ids, ids, st.booleans()), min_size=1, max_size=3))
+    return config, [(near * draw(st.sampled_from([1, 1, 9])), far, end) for near, far, end in rows]
+
+
+def two_sided(rows):
+    near, far = (padded([row[side] for row in rows]).long() for side in (0, 1))
+    return Streams(near, ended=torch.tensor([end for *_, end in rows]), far=far)
+
+
+@settings(deadline=None, max_examples=150)
+@given(two_sided_cases())
+def test_two_sides_are_written_far_side_first_and_read_back(case):
+    config, rows = case
+    layout, streams = Layout(config), two_sided(rows)
+    assert (layout.vocabulary, layout.separator) == (2 + 5 + 1, 7)
+    flat = layout.flatten(streams)
+    for b, (near, far, ended) in enumerate(rows):
+        tokens = reference.two_sides(near, far, 5, config.remove_repeats, ended)
+        length = len(tokens)
+        assert flat.ids[b, :length].tolist() == [token[0] for token in tokens]
+        assert (flat.ids[b, length:] == PAD).all()
+        assert flat.kinds[b, : length - 1].tolist() == [token[1] for token in tokens[1:]]
+        assert flat.aligned[b, : length - 1].tolist() == [token[2] for token in tokens[1:]]
+        assert (flat.aligned[b, length - 1 :] == PAD).all()
+    assert not (flat.targets[flat.predicted] == layout.separator).any()
+    back = layout.unflatten(flat.ids)
+    merged = remove_repeats if config.remove_repeats else lambda ids: ids
+    assert torch.equal(back.semantic, merged(streams.semantic))
+    if any(far for _, far, _ in rows):
+        assert torch.equal(back.far, merged(streams.far))
+    else:
+        assert back.far is None
+    assert torch.equal(back.ended, streams.ended)
+
+
+def test_a_far_side_needs_a_layout_that_fills_the_middle():
+    ids = torch.zeros(1, 3, dtype=torch.long)
+    with pytest.raises(AudioLMError, match=r"far side is given.*fill_in_the_middle"):
+        Layout(LayoutConfig(kind="semantic", **SIZES)).flatten(Streams(ids, far=ids))
+    fills = Layout(LayoutConfig(kind="semantic", **SIZES, fill_in_the_middle=True))
+    with pytest.raises(AudioLMError, match="far side lie between 5 and 5"):
+        fills.flatten(Streams(ids, far=ids + 5))
+    with pytest.raises(ConfigurationError, match=r"^layout\.fill_in_the_middle: .* is coarse"):
+        LayoutConfig(kind="coarse", **SIZES, fill_in_the_middle=True)
+
+
+def test_false_is_null_so_that_fingerprints_stay():
+    plain = LayoutConfig(kind="semantic", **SIZES)
+    assert LayoutConfig(kind="semantic", **SIZES, fill_in_the_middle=False) == plain

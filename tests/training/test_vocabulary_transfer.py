@@ -6,7 +6,12 @@ import pytest
 import torch
 
 from audiolm.stages import AutoregressiveStage, Streams
-from audiolm.training.initialisation import old_ids_of_new, transfer_vocabulary
+from audiolm.training.initialisation import (
+    old_ids_of_new,
+    start_from,
+    transfer_vocabulary,
+    with_far_side,
+)
 from tiny import COARSE, K, N, tiny_model, tiny_tokenizer
 
 
@@ -125,3 +130,30 @@ def test_less_to_look_at_drops_what_was_furthest_ahead() -> None:
     ours.load_state_dict(transfer_vocabulary(learnt, ours, torch.eye(K)))
     rows = learnt.transformer.aligned.weight
     assert torch.equal(ours.transformer.aligned.weight, rows[: 1 + K])
+
+
+def test_a_stage_that_shall_fill_the_middle_says_at_first_what_it_said(tmp_path) -> None:
+    torch.manual_seed(0)
+    lm = tiny_model(kinds=("semantic",))
+    lm.save(tmp_path / "old", dtype="float32")
+    ours = stage("semantic", K, fill_in_the_middle=True)
+    start_from(tmp_path / "old", "stage_semantic", ours)
+    semantic = torch.randint(0, K, (3, 20))
+    expected = lm.stages["semantic"].log_likelihood(Streams(semantic)).total
+    assert torch.allclose(ours.log_likelihood(Streams(semantic)).total, expected, atol=1e-4)
+    far = torch.randint(0, K, (3, 5))
+    assert ours.log_likelihood(Streams(semantic, far=far)).total.isfinite().all()
+    weights = dict(ours.state_dict())
+    assert with_far_side(weights, ours) is weights  # one that has learnt keeps all it has learnt
+
+
+def test_other_ids_and_the_middle_at_once() -> None:
+    torch.manual_seed(0)
+    learnt, ours = stage("semantic", K), stage("semantic", K + 4, fill_in_the_middle=True)
+    shares = torch.eye(K)[torch.arange(K + 4) % K]
+    ours.load_state_dict(with_far_side(transfer_vocabulary(learnt, ours, shares), ours))
+    assert ours.transformer.embedding.weight.shape[0] == 2 + K + 4 + 1
+    fills, split = stage("semantic", K, fill_in_the_middle=True), ours
+    weights = with_far_side(transfer_vocabulary(fills, split, shares), split)
+    separator = fills.transformer.embedding.weight[fills.layout.separator]
+    assert torch.equal(weights["transformer.embedding.weight"][split.layout.separator], separator)

@@ -3,7 +3,8 @@ a minute.
 """
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 
@@ -13,13 +14,15 @@ import soundfile
 from audiolm.atomic import replacing
 from audiolm.audio.containers.opening import file_name
 from audiolm.audio.decoding import decoder_of_all, recording, warn_where_silent
+from audiolm.audio.origin import Origin
 from audiolm.audio.resample import resample_blocks
+from audiolm.audio.wav_header import wav_header
 from audiolm.audio.waveform import checked_rate
 from audiolm.errors import AudioError
 
 WRITE_SUFFIXES = (".wav", ".flac")
 
-_WAV_BYTES = 0xFFFF_FFFF - 64
+_WAV_BYTES = 0xFFFF_FFFF - 4096
 """What the 32 bits of a WAV header can count, the header itself left out."""
 
 
@@ -60,8 +63,42 @@ def read_blocks(path: str | PathLike[str], sample_rate: int | None = None) -> It
         raise AudioError(f"{path}: is shorter than one sample at {wanted} Hz; record it again")
 
 
+def read_channel_blocks(
+    path: str | PathLike[str], sample_rate: int | None = None
+) -> Iterator[np.ndarray]:
+    """Read a recording a few seconds at a time, every channel of it by itself.
+
+    Args:
+        path: the file.
+        sample_rate: resample to this; keep the file's own when None.
+
+    Returns:
+        (n, channels) float32 blocks of any lengths above 0; their mean over the channels is what
+        `read_blocks` gives.
+
+    Raises:
+        AudioError: as `read_blocks`.
+    """
+    path = Path(path)
+    wanted = None if sample_rate is None else checked_rate(sample_rate)
+    with recording(path) as (file, length):
+        rate, channels = file.samplerate, file.channels
+        decoder = decoder_of_all(path, file, length)
+        total = 0
+        for block in resample_blocks(decoder.channel_blocks(), rate, wanted or rate, channels):
+            total += len(block)
+            if len(block):
+                yield block
+    if not total:
+        raise AudioError(f"{path}: is shorter than one sample at {wanted} Hz; record it again")
+
+
 def write_blocks(
-    path: str | PathLike[str], blocks: Iterable[np.ndarray], sample_rate: int, stacklevel: int = 2
+    path: str | PathLike[str],
+    blocks: Iterable[np.ndarray],
+    sample_rate: int,
+    stacklevel: int = 2,
+    origin: Origin | None = None,
 ) -> int:
     """Write (n,) float32 blocks as one file of 16-bit PCM, which is there whole or not at all.
 
@@ -72,6 +109,8 @@ def write_blocks(
         blocks: together the samples.
         sample_rate: samples per second.
         stacklevel: whom a warning is said to come from, counted from here: 2 is the caller.
+        origin: where the sound comes from; it is said in the container (WAV: LIST INFO and bext,
+            FLAC: comments).
 
     Returns:
         How many samples were written.
@@ -94,16 +133,14 @@ def write_blocks(
     peak = 0.0
     try:
         with replacing(path) as temporary:
-            with soundfile.SoundFile(
-                file_name(temporary), "w", sample_rate, 1, "PCM_16", format=kind
-            ) as file:
+            with _sink(temporary, kind, sample_rate, origin) as write:
                 for block in blocks:
                     total += len(block)
                     if kind == "WAV" and 2 * total > _WAV_BYTES:
                         raise AudioError(f"{path}: is too long for WAV; name it .flac")
                     above += int((np.abs(block) > 1).sum())
                     peak = max(peak, float(np.abs(block).max(initial=0.0)))
-                    file.write(to_int16(block))
+                    write(to_int16(block))
             if not total:
                 raise AudioError(f"{path}: there are no samples to write; ask for a longer piece")
     except (OSError, soundfile.SoundFileError) as error:
@@ -118,6 +155,32 @@ def write_blocks(
             stacklevel=stacklevel,
         )
     return total
+
+
+@contextmanager
+def _sink(
+    path: Path, kind: str, sample_rate: int, origin: Origin | None
+) -> Iterator[Callable[[np.ndarray], object]]:
+    """What writes (n,) int16 into a new file of this kind."""
+    if kind == "WAV":
+        samples = 0
+
+        def write(block: np.ndarray) -> None:
+            nonlocal samples
+            samples += len(block)
+            wav.write(block.astype("<i2").tobytes())
+
+        with path.open("wb") as wav:
+            wav.write(wav_header(sample_rate, 0, origin))
+            yield write
+            wav.seek(0)
+            wav.write(wav_header(sample_rate, samples, origin))
+        return
+    with soundfile.SoundFile(file_name(path), "w", sample_rate, 1, "PCM_16", format=kind) as file:
+        if origin is not None:
+            file.title, file.software = origin.sentence, origin.software
+            file.date, file.comment = origin.made, origin.to_comment()
+        yield file.write
 
 
 def to_int16(samples: np.ndarray) -> np.ndarray:

@@ -104,7 +104,15 @@ class Decoder:
         self._energy, self._channel_energy = 0.0, 0.0
 
     def blocks(self, jump: bool = True) -> Iterator[np.ndarray]:
-        """The samples, (n,) float32 each, full scale [-1, 1].
+        """The samples, (n,) float32 each, full scale [-1, 1], channels averaged.
+
+        Args and Raises: as `channel_blocks`.
+        """
+        for channels in self.channel_blocks(jump):
+            yield self._mixed(channels)
+
+    def channel_blocks(self, jump: bool = True) -> Iterator[np.ndarray]:
+        """The samples of each channel, (n, channels) float32, full scale [-1, 1].
 
         Args:
             jump: go to the first sample at once, where the coding can, not through what is before.
@@ -123,7 +131,8 @@ class Decoder:
         while done < self.length:
             channels = self._read(min(BLOCK, self.length - done), self.first + done)
             done += len(channels)
-            yield self._mixed(channels)
+            self._check(channels)
+            yield channels
 
     def warn_where_cancelled(self, stacklevel: int = 2) -> None:
         """Say where the channels that were read cancel each other; see `warnings.warn`."""
@@ -146,14 +155,17 @@ class Decoder:
             )
         return channels
 
-    def _mixed(self, channels: np.ndarray) -> np.ndarray:
-        """(n, channels) to (n,), looked at."""
-        samples: np.ndarray = channels[:, 0] if channels.shape[1] == 1 else channels.mean(axis=1)
+    def _check(self, channels: np.ndarray) -> None:
+        """Refuse samples (n, channels) that are no numbers, or of another full scale."""
         peak = float(np.abs(channels).max())
         if not np.isfinite(peak):
             raise AudioError(f"{self.path}: holds NaN or infinite samples; convert it again")
         if (fault := too_large(channels)) is not None:
             raise AudioError(f"{self.path}: its {fault} and write it again")
+
+    def _mixed(self, channels: np.ndarray) -> np.ndarray:
+        """(n, channels) to (n,), looked at."""
+        samples: np.ndarray = channels[:, 0] if channels.shape[1] == 1 else channels.mean(axis=1)
         if channels.shape[1] > 1:
             self._energy += float(np.square(samples, dtype=np.float64).sum())
             self._channel_energy += float(np.square(channels, dtype=np.float64).mean(axis=1).sum())

@@ -188,7 +188,8 @@ def read_end(path: str | PathLike[str], seconds: float) -> Audio:
 def write(path: str | PathLike[str], audio: Audio) -> None:
     """Write 16-bit PCM to a .wav or .flac file, which is there whole or not at all.
 
-    Samples above full scale are clipped, never wrapped.
+    Samples above full scale are clipped, never wrapped. Where the sound says that a model has made
+    it (`Audio.origin`), the container does so, too.
 
     Raises:
         AudioError: if the name ends otherwise, the folder is missing or cannot be written to, or
@@ -197,4 +198,4 @@ def write(path: str | PathLike[str], audio: Audio) -> None:
     Warns:
         ClippingWarning: if samples above full scale were clipped.
     """
-    write_blocks(path, [audio.samples], audio.sample_rate, stacklevel=3)
+    write_blocks(path, [audio.samples], audio.sample_rate, stacklevel=3, origin=audio.origin)

@@ -6,7 +6,6 @@ largest size there is, as ffmpeg does, and readers go on to the end (libsndfile,
 """
 
 import os
-import struct
 import warnings
 from collections.abc import Iterable, Iterator
 from io import FileIO
@@ -17,41 +16,41 @@ import numpy as np
 
 from audiolm.atomic import replacing
 from audiolm.audio.blocks import ClippingWarning, to_int16
+from audiolm.audio.origin import Origin
+from audiolm.audio.wav_header import wav_header
 from audiolm.errors import AudioError
 
-_HEADER = struct.Struct("<4sI4s4sIHHIIHH4sI")
-_LARGEST = 0xFFFF_FFFF
 _BYTES = 2
 """Of a sample."""
 
 
-def wav_header(sample_rate: int, samples: int | None = None) -> bytes:
-    """The 44 bytes before the sound of a mono WAV of 16 bits; None where its length is unknown."""
-    sound = _LARGEST if samples is None else samples * _BYTES
-    whole = min(sound + _HEADER.size - 8, _LARGEST)  # all but the first two fields
-    form = (b"RIFF", whole, b"WAVE", b"fmt ", 16, 1, 1, sample_rate)
-    return _HEADER.pack(
-        *form, sample_rate * _BYTES, _BYTES, 8 * _BYTES, b"data", min(sound, _LARGEST)
-    )
-
-
-def wav_pieces(blocks: Iterable[np.ndarray], sample_rate: int) -> Iterator[bytes]:
+def wav_pieces(
+    blocks: Iterable[np.ndarray], sample_rate: int, origin: Origin | None = None
+) -> Iterator[bytes]:
     """(n,) float32 blocks as a WAV for a pipe, block by block; the header comes with the first.
+
+    Where the sound comes from is said in the header, if it is told.
 
     Warns:
         ClippingWarning: at the end, if samples above full scale were clipped.
     """
-    before = wav_header(sample_rate)
+    before = wav_header(sample_rate, None, origin)
     for block in _clipping_told("the stream", blocks):
         yield before + _pcm(block)
         before = b""
 
 
-def grow_wav(path: str | PathLike[str], blocks: Iterable[np.ndarray], sample_rate: int) -> int:
+def grow_wav(
+    path: str | PathLike[str],
+    blocks: Iterable[np.ndarray],
+    sample_rate: int,
+    origin: Origin | None = None,
+) -> int:
     """Write (n,) float32 blocks to a file that is a whole WAV at any moment.
 
     What had the name before is replaced when the first block is there, whole, and not touched
-    until then. However the blocks end, by Ctrl-C or an error too, what came is kept.
+    until then. However the blocks end, by Ctrl-C or an error too, what came is kept. `origin`,
+    where the sound comes from, is said before it.
 
     Returns:
         How many samples were written.
@@ -70,7 +69,7 @@ def grow_wav(path: str | PathLike[str], blocks: Iterable[np.ndarray], sample_rat
         raise AudioError(f"{path}: there are no samples to write; ask for a longer piece")
     try:
         with replacing(path) as temporary:
-            temporary.write_bytes(wav_header(sample_rate, len(first)) + _pcm(first))
+            temporary.write_bytes(wav_header(sample_rate, len(first), origin) + _pcm(first))
     except OSError as error:
         raise AudioError(
             f"{path}: cannot be written ({error.strerror}); choose a folder that is there and "
@@ -82,9 +81,9 @@ def grow_wav(path: str | PathLike[str], blocks: Iterable[np.ndarray], sample_rat
                 file.seek(0, os.SEEK_END)
                 for block in told:
                     _write_all(file, _pcm(block))
-                    _state_length(file, sample_rate)
+                    _state_length(file, sample_rate, origin)
             finally:
-                samples = _state_length(file, sample_rate)
+                samples = _state_length(file, sample_rate, origin)
     except OSError as error:
         raise AudioError(
             f"{path}: cannot be written on ({error.strerror}); what was made until then is in it; "
@@ -100,12 +99,13 @@ def _write_all(file: FileIO, data: bytes) -> None:
         left = left[file.write(left) :]
 
 
-def _state_length(file: FileIO, sample_rate: int) -> int:
+def _state_length(file: FileIO, sample_rate: int, origin: Origin | None) -> int:
     """Put the header right, go to the end again; how many samples are there."""
-    samples = (file.seek(0, os.SEEK_END) - _HEADER.size) // _BYTES
-    end = file.truncate(_HEADER.size + samples * _BYTES)
+    before = len(wav_header(sample_rate, 0, origin))
+    samples = (file.seek(0, os.SEEK_END) - before) // _BYTES
+    end = file.truncate(before + samples * _BYTES)
     file.seek(0)
-    file.write(wav_header(sample_rate, samples))
+    file.write(wav_header(sample_rate, samples, origin))
     file.seek(end)
     return samples
 

@@ -21,16 +21,23 @@ def resample(samples: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
 
 
 def resample_blocks(
-    blocks: Iterable[np.ndarray], from_rate: int, to_rate: int
+    blocks: Iterable[np.ndarray], from_rate: int, to_rate: int, channels: int | None = None
 ) -> Iterator[np.ndarray]:
     """Resample (n,) float32 blocks of one recording: together what `resample` makes of it all.
 
-    Equal to within 1e-6 of full scale, and to the sample in length; some blocks may be empty.
+    Equal to within 1e-6 of full scale, and to the sample in length; some blocks may be empty. With
+    a number of `channels` blocks are (n, channels), each channel resampled by itself.
     """
     if from_rate == to_rate:
         yield from blocks
         return
-    stream = soxr.ResampleStream(from_rate, to_rate, 1, dtype="float32", quality=QUALITY)
+    stream = soxr.ResampleStream(
+        from_rate, to_rate, channels or 1, dtype="float32", quality=QUALITY
+    )
+    # soxr takes a single channel as (n,) and gives it back so.
+    shape = (-1,) if channels is None else (-1, channels)
+    taken = (-1,) if channels in (None, 1) else (-1, channels)
     for block in blocks:
-        yield stream.resample_chunk(block)
-    yield stream.resample_chunk(np.zeros(0, dtype=np.float32), last=True)
+        yield stream.resample_chunk(block.reshape(taken)).reshape(shape)
+    last = stream.resample_chunk(np.zeros(0, dtype=np.float32).reshape(taken), last=True)
+    yield last.reshape(shape)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from audiolm.audio.origin import Origin
 from audiolm.audio.resample import resample
 from audiolm.errors import AudioError
 
@@ -43,6 +44,8 @@ class Audio:
     """(T,) float32, full scale is [-1, 1]."""
     sample_rate: int
     """Samples per second."""
+    origin: Origin | None = None
+    """By which model it was made, and how; None of recordings. Files say so, too."""
 
     def __post_init__(self) -> None:
         samples = self.samples
@@ -80,16 +83,16 @@ class Audio:
     def resampled(self, sample_rate: int) -> "Audio":
         """The same sound at another sample rate."""
         samples = resample(self.samples, self.sample_rate, sample_rate)  # (T',)
-        return Audio(samples, sample_rate)
+        return Audio(samples, sample_rate, self.origin)
 
     def first(self, seconds: float) -> "Audio":
         """The first `seconds` of it, or all of it where it is shorter."""
-        return Audio(self.samples[: self._count(seconds)], self.sample_rate)
+        return Audio(self.samples[: self._count(seconds)], self.sample_rate, self.origin)
 
     def last(self, seconds: float) -> "Audio":
         """The last `seconds` of it, or all of it where it is shorter."""
         start = max(0, len(self.samples) - self._count(seconds))
-        return Audio(self.samples[start:], self.sample_rate)
+        return Audio(self.samples[start:], self.sample_rate, self.origin)
 
     def write(self, path: str | PathLike[str]) -> None:
         """Write it as 16-bit .wav or .flac; see `audiolm.audio.files.write`."""

@@ -13,11 +13,13 @@ from audiolm.cli.options import (
     best_of_option,
     common_options,
     levels_option,
+    no_mark_option,
     out_option,
     passes_option,
     samples_option,
+    signing_options,
 )
-from audiolm.cli.outputs import make_files, output_paths
+from audiolm.cli.outputs import make_files, output_paths, tell_marks
 from audiolm.cli.streams import check_stream, is_stream, stream_option, write_stream
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from audiolm.cli.streams import Open
     from audiolm.model import AudioLM
     from audiolm.pipeline import Progress
+    from audiolm.safety.provenance import Credentials
     from audiolm.stages import Acoustic, Sampling
 
 
@@ -52,6 +55,8 @@ if TYPE_CHECKING:
 @levels_option
 @acoustic_option
 @passes_option
+@no_mark_option
+@signing_options
 @stream_option
 @common_options
 def command(
@@ -67,6 +72,8 @@ def command(
     levels: int | None,
     acoustic: "Acoustic | None",
     passes: tuple[int, ...] | None,
+    no_mark: bool,
+    credentials: "Credentials | None",
     stream: bool,
 ) -> None:
     """Go on from PROMPT, a recording, in its voice and its room.
@@ -80,7 +87,7 @@ def command(
     asked = SECONDS if seconds is None else seconds
     paths = []
     if is_stream(out, stream):
-        check_stream(settings, out, asked, samples, best_of, acoustic, source=prompt)
+        check_stream(settings, out, asked, samples, best_of, acoustic, prompt, credentials)
     else:
         paths = output_paths(out, samples, source=prompt)
         check_seconds("seconds", asked)
@@ -92,6 +99,7 @@ def command(
 
     def load() -> "tuple[Audio, AudioLM, dict[str, Sampling]]":
         recording = _end_of(prompt, prompt_seconds)
+        tell_marks(no_mark, recording, prompt)
         lm = settings.load()
         lm.check_levels(levels)
         lm.check_acoustic(acoustic, passes)
@@ -108,6 +116,7 @@ def command(
             levels=levels,
             baseline=baseline,
             continuation_only=continuation_only,
+            mark=not no_mark,
         )
 
     def prepare() -> "tuple[AudioLM, Make]":
@@ -124,6 +133,7 @@ def command(
                 best_of=best_of,
                 acoustic=acoustic,
                 passes=passes,
+                mark=not no_mark,
                 baseline=baseline,
                 continuation_only=continuation_only,
                 progress=progress,
@@ -134,9 +144,9 @@ def command(
         return lm, make
 
     if is_stream(out, stream):
-        write_stream(settings, out, length, prepare_stream)
+        write_stream(settings, out, length, prepare_stream, credentials)
     else:
-        make_files(settings, paths, prepare)
+        make_files(settings, paths, prepare, credentials)
 
 
 def _end_of(prompt: Path, seconds: float) -> "Audio":

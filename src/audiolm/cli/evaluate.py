@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     default="",
     metavar="NAME,...",
     help="Only these: abx, reconstruction, voicing, content, speaker, probes, continuation, "
-    "stream, detection, listening, notes.",
+    "stream, detection, listening, notes, music, next_segment.",
 )
 @click.option("--limit", type=click.IntRange(1), help="At most so many items in each experiment.")
 @click.option(
@@ -77,6 +77,9 @@ def command(
     names = [name.strip() for name in only.split(",") if name.strip()]
     chosen_experiments(names)  # a slip is told before the model is loaded
     options = parse(EvaluationConfig, override({}, assignments), "--set")
+    if not options.detection.detector:  # whoever evaluates a model means its own detector
+        own = options.detection.model_copy(update={"detector": name or settings.model})
+        options = options.model_copy(update={"detection": own})
     lm = settings.load(name)
     sampling = {kind: s.model_dump() for kind, s in settings.sampling(lm).items()}
     lm.check_levels(levels)

@@ -11,11 +11,13 @@ from audiolm.cli.options import (
     best_of_option,
     common_options,
     levels_option,
+    no_mark_option,
     out_option,
     passes_option,
     samples_option,
+    signing_options,
 )
-from audiolm.cli.outputs import make_files, output_paths
+from audiolm.cli.outputs import make_files, output_paths, tell_marks
 from audiolm.cli.streams import check_stream, is_stream, stream_option, write_stream
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from audiolm.cli.streams import Open
     from audiolm.model import AudioLM
     from audiolm.pipeline import Progress
+    from audiolm.safety.provenance import Credentials
     from audiolm.stages import Acoustic
 
 
@@ -34,6 +37,8 @@ if TYPE_CHECKING:
 @levels_option
 @acoustic_option
 @passes_option
+@no_mark_option
+@signing_options
 @stream_option
 @common_options
 def command(
@@ -45,6 +50,8 @@ def command(
     levels: int | None,
     acoustic: "Acoustic | None",
     passes: tuple[int, ...] | None,
+    no_mark: bool,
+    credentials: "Credentials | None",
     stream: bool,
 ) -> None:
     """Make something new: any voice, any content.
@@ -57,7 +64,9 @@ def command(
     length: float | None = seconds
     paths = []
     if is_stream(out, stream):
-        length = check_stream(settings, out, seconds, samples, best_of, acoustic)
+        length = check_stream(
+            settings, out, seconds, samples, best_of, acoustic, credentials=credentials
+        )
     else:
         paths = output_paths(out, samples)
         check_seconds("seconds", seconds)
@@ -67,8 +76,9 @@ def command(
         lm = settings.load()
         lm.check_levels(levels)
         sampling = settings.sampling(lm)
+        tell_marks(no_mark)
         return lm, lambda: lm.stream(
-            None, length, seed=settings.seed, sampling=sampling, levels=levels
+            None, length, seed=settings.seed, sampling=sampling, levels=levels, mark=not no_mark
         )
 
     def prepare() -> "tuple[AudioLM, Make]":
@@ -76,6 +86,7 @@ def command(
         lm.check_levels(levels)
         lm.check_acoustic(acoustic, passes)
         sampling = settings.sampling(lm)
+        tell_marks(no_mark)
 
         def make(seed: int, path: Path, progress: "Progress") -> float:
             audio = lm.unconditional(
@@ -86,6 +97,7 @@ def command(
                 best_of=best_of,
                 acoustic=acoustic,
                 passes=passes,
+                mark=not no_mark,
                 progress=progress,
             )
             audio.write(path)
@@ -94,6 +106,6 @@ def command(
         return lm, make
 
     if is_stream(out, stream):
-        write_stream(settings, out, length, prepare_stream)
+        write_stream(settings, out, length, prepare_stream, credentials)
     else:
-        make_files(settings, paths, prepare)
+        make_files(settings, paths, prepare, credentials)

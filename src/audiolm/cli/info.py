@@ -13,7 +13,7 @@ from audiolm.cli.options import Settings, common_options
 def command(settings: Settings, name: str | None) -> None:
     """Say what MODEL is made of: parts, sizes, fingerprints, data, licence."""
     from audiolm.model_io.folder import count_parameters
-    from audiolm.model_io.manifest import model_fingerprint, read_manifest
+    from audiolm.model_io.manifest import read_manifest
     from audiolm.pretrained import find
 
     folder = find(name or settings.model)
@@ -31,7 +31,7 @@ def command(settings: Settings, name: str | None) -> None:
         "name": manifest.name,
         "folder": str(folder),
         "format_version": manifest.format_version,
-        "fingerprint": model_fingerprint({p: e.fingerprint for p, e in manifest.parts.items()}),
+        "fingerprint": manifest.fingerprint,
         "sample_rate": manifest.sample_rate,
         "parts": parts,
         **manifest.info.model_dump(mode="json"),

@@ -20,8 +20,11 @@ from audiolm.errors import AudioLMError
 VERBS = {
     "continue": ("audiolm.cli.continue_:command", "Go on from a prompt, in its voice."),
     "resynthesize": ("audiolm.cli.resynthesize:command", "The same content in another voice."),
+    "edit": ("audiolm.cli.edit:command", "A gap in a recording, said anew."),
     "generate": ("audiolm.cli.generate:command", "Something new, without a prompt."),
     "reconstruct": ("audiolm.cli.reconstruct:command", "A recording through the codec and back."),
+    "serve": ("audiolm.cli.serve:command", "A page to play with, and the verbs over HTTP."),
+    "detect": ("audiolm.cli.detect:command", "Whether a model made a recording, and its mark."),
     "train": ("audiolm.cli.train:train", "A model from a folder of recordings."),
     "tokenize": ("audiolm.cli.tokenize:command", "A corpus as tokens, on any number of machines."),
     "evaluate": ("audiolm.cli.evaluate:command", "The tables of the paper, measured."),
@@ -29,16 +32,38 @@ VERBS = {
     "sweep": ("audiolm.cli.sweep:command", "Which layer, and how many clusters."),
     "info": ("audiolm.cli.info:command", "What a model is made of."),
     "benchmark": ("audiolm.cli.benchmark:command", "How fast a model is on this machine."),
+    "push": ("audiolm.cli.push:command", "A model to the Hugging Face hub."),
+    "completion": ("audiolm.cli.completion:command", "What bash, zsh or fish need to complete."),
 }
 """Verb: where its command is, and what it does."""
+
+GROUPS = {
+    "Make sound": ("continue", "resynthesize", "generate", "edit", "reconstruct"),
+    "Look into what was made": ("detect",),
+    "Train on your own recordings": ("train", "tokenize", "sweep"),
+    "Measure": ("evaluate", "report", "benchmark", "info"),
+    "Share": ("serve", "push"),
+    "Set up": ("completion",),
+}
+"""What one wants to do: the verbs for it, in the order of `--help`."""
+
+EXAMPLES = (
+    ("audiolm continue prompt.wav -o out.wav", "the prompt, and seven seconds more"),
+    ("audiolm continue prompt.wav -o - --seconds inf | aplay", "goes on until Ctrl-C"),
+    ("audiolm resynthesize speech.wav -o other.wav", "the same content, another voice"),
+    ("audiolm train RECORDINGS --out my-model --minutes 90", "from a folder of recordings"),
+    ("audiolm continue prompt.wav -o out.wav --model my-model", "with a model of your own"),
+    ("audiolm evaluate my-model --data FOLDER --out REPORT", "the tables of the paper"),
+)
+"""Commands to begin with, and what each does."""
 
 
 class Verbs(click.Group):
     """The verbs, imported one at a time: `--help` needs none of them."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The verbs, in the order of the table."""
-        return list(VERBS)
+        """The verbs, in the order of `--help`."""
+        return [verb for verbs in GROUPS.values() for verb in verbs if verb in VERBS]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command of one verb."""
@@ -49,9 +74,14 @@ class Verbs(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the verbs with what they do."""
-        with formatter.section("Verbs"):
-            formatter.write_dl([(verb, says) for verb, (_, says) in VERBS.items()])
+        """List the verbs by what one wants to do, and examples."""
+        for wish, verbs in GROUPS.items():
+            if there := [(verb, VERBS[verb][1]) for verb in verbs if verb in VERBS]:
+                with formatter.section(wish):
+                    formatter.write_dl(there)
+        with formatter.section("Examples"):
+            for command, says in EXAMPLES:
+                formatter.write(f"{'':{formatter.current_indent}}{command:57} {says}\n")
 
 
 @click.command(

@@ -126,17 +126,16 @@ class Settings:
             self._asked(kind, {})
 
     def _asked(self, kind: str, own: dict[str, Any]) -> "Sampling":
-        from audiolm.configuration import parse
-        from audiolm.stages import KINDS, Sampling
+        from audiolm.pipeline import asked_sampling
 
-        asked: dict[str, float | None] = {"top_k": self.top_k, "top_p": self.top_p}
-        if self.temperature is not None:
-            semantic, coarse, fine = self.temperature
-            asked["temperature"] = {"semantic": semantic, "fine": fine}.get(kind, coarse)
-        if KINDS[kind].roles.semantic == "conditioning":
-            asked["guidance"] = self.guidance
-        given = {key: value for key, value in asked.items() if value is not None}
-        return parse(Sampling, own | given, "sampling")
+        return asked_sampling(
+            kind,
+            own,
+            temperatures=self.temperature,
+            top_k=self.top_k,
+            top_p=self.top_p,
+            guidance=self.guidance,
+        )
 
     @contextmanager
     def progress(self) -> "Iterator[Progress]":
@@ -266,3 +265,41 @@ levels_option = click.option(
     type=int,
     help="How many of the codec's levels to make; the model's own number unless given.",
 )
+
+no_mark_option = click.option(
+    "--no-mark",
+    is_flag=True,
+    help="Leave the inaudible mark out of what is made; the metadata is written all the same.",
+)
+
+
+def signing_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Add `--certificate` and `--key`; the command gets them read, as `credentials`, or None."""
+
+    @functools.wraps(function)
+    def command(*arguments: Any, certificate: Path | None, key: Path | None, **others: Any) -> None:
+        if (certificate is None) != (key is None):
+            raise click.UsageError("--certificate and --key: give both, or neither")
+        credentials = None
+        if certificate is not None and key is not None:
+            from audiolm.safety.provenance import read_credentials
+
+            credentials = read_credentials(certificate, key)
+        function(*arguments, credentials=credentials, **others)
+
+    for option in (
+        click.option(
+            "--key",
+            metavar="KEY.pem",
+            type=click.Path(path_type=Path),
+            help="The private key of the certificate, as PEM without password.",
+        ),
+        click.option(
+            "--certificate",
+            metavar="CHAIN.pem",
+            type=click.Path(path_type=Path),
+            help="Sign OUT with this certificate: a C2PA manifest says that a model made it.",
+        ),
+    ):
+        command = option(command)
+    return command

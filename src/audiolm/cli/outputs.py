@@ -13,13 +13,23 @@ from audiolm.cli.options import THREADS, Settings, use_threads
 from audiolm.errors import AudioError
 
 if TYPE_CHECKING:
+    from audiolm.audio.waveform import Audio
     from audiolm.model import AudioLM
     from audiolm.pipeline import Progress
+    from audiolm.safety.provenance import Credentials
 
     Make = Callable[[int, Path, Progress], float]
     """Makes one recording with a seed, writes it, tells of progress: the seconds it lasts."""
 
 OUT_SUFFIXES = (".wav", ".flac")
+
+
+class UnmarkedWarning(UserWarning):
+    """What is made carries no mark."""
+
+
+class MarkedInputWarning(UserWarning):
+    """A recording that is read carries a mark: it was made by a model."""
 
 
 def output_paths(out: Path, samples: int = 1, source: Path | None = None) -> list[Path]:
@@ -55,6 +65,7 @@ def make_files(
     settings: Settings,
     paths: Sequence[Path],
     prepare: "Callable[[], tuple[AudioLM, Make]]",
+    credentials: "Credentials | None" = None,
 ) -> None:
     """Make one recording per path, with one seed after the other, and report them.
 
@@ -63,6 +74,7 @@ def make_files(
         paths: the files, as `output_paths` gives them.
         prepare: reads and loads what is needed. It returns the model, and a function that makes
             one recording with a seed, writes it, tells of its progress, and returns its seconds.
+        credentials: what the files are signed with; not at all when None.
     """
     outputs = []
     with held_warnings() as say_warnings:
@@ -78,6 +90,7 @@ def make_files(
                     progress(stage, done, of)
 
                 seconds = make(seed, path, show)
+            signed(path, credentials)
             say_warnings()
             took = time.perf_counter() - started
             outputs.append({"file": str(path), "seconds": seconds, "seed": seed, "took": took})
@@ -92,6 +105,42 @@ def make_files(
         for made in outputs
     ]
     settings.tell(report, lines)
+
+
+def tell_marks(no_mark: bool, source: "Audio | None" = None, path: Path | None = None) -> None:
+    """Say on stderr that the mark is left out, and that a recording that is read has one.
+
+    Warns:
+        UnmarkedWarning, MarkedInputWarning: if so.
+    """
+    if no_mark:
+        warnings.warn(
+            "--no-mark: the sound carries no mark; its metadata says all the same that it was made",
+            UnmarkedWarning,
+            stacklevel=2,
+        )
+    if source is None:
+        return
+    from audiolm.safety.watermark import read_mark
+
+    reading = read_mark(source.samples, source.sample_rate)
+    if reading.found:
+        by = ""
+        if reading.payload is not None:
+            by = f", one of family {reading.payload.family} ({reading.payload.fingerprint})"
+        warnings.warn(
+            f"{path}: carries a mark (p = {reading.p_value:.1g}): a model made it{by}",
+            MarkedInputWarning,
+            stacklevel=2,
+        )
+
+
+def signed(path: Path, credentials: "Credentials | None") -> None:
+    """Sign a file that was written, where there is something to sign it with."""
+    if credentials is not None:
+        from audiolm.safety.provenance import sign_with
+
+        sign_with(path, credentials)
 
 
 @contextmanager

@@ -11,16 +11,19 @@ from audiolm.cli.options import (
     best_of_option,
     common_options,
     levels_option,
+    no_mark_option,
     out_option,
     passes_option,
     samples_option,
+    signing_options,
 )
-from audiolm.cli.outputs import make_files, output_paths
+from audiolm.cli.outputs import make_files, output_paths, tell_marks
 
 if TYPE_CHECKING:
     from audiolm.cli.outputs import Make
     from audiolm.model import AudioLM
     from audiolm.pipeline import Progress
+    from audiolm.safety.provenance import Credentials
     from audiolm.stages import Acoustic
 
 
@@ -32,6 +35,8 @@ if TYPE_CHECKING:
 @levels_option
 @acoustic_option
 @passes_option
+@no_mark_option
+@signing_options
 @common_options
 def command(
     settings: Settings,
@@ -42,6 +47,8 @@ def command(
     levels: int | None,
     acoustic: "Acoustic | None",
     passes: tuple[int, ...] | None,
+    no_mark: bool,
+    credentials: "Credentials | None",
 ) -> None:
     """Say what FILE says in another voice and another room."""
     paths = output_paths(out, samples, source=file)
@@ -52,6 +59,7 @@ def command(
         from audiolm.shapes import SAMPLE_RATE
 
         recording = read(file, SAMPLE_RATE)
+        tell_marks(no_mark, recording, file)
         lm = settings.load()
         lm.check_levels(levels)
         lm.check_acoustic(acoustic, passes)
@@ -66,6 +74,7 @@ def command(
                 best_of=best_of,
                 acoustic=acoustic,
                 passes=passes,
+                mark=not no_mark,
                 progress=progress,
             )
             audio.write(path)
@@ -73,4 +82,4 @@ def command(
 
         return lm, make
 
-    make_files(settings, paths, prepare)
+    make_files(settings, paths, prepare, credentials)

@@ -11,13 +11,14 @@ import sys
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from audiolm.cli.options import THREADS, Settings, use_threads
-from audiolm.cli.outputs import held_warnings, output_paths
+from audiolm.cli.outputs import held_warnings, output_paths, signed
 from audiolm.errors import AudioError, ConfigurationError
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from audiolm.audio.waveform import Audio
     from audiolm.model import AudioLM
+    from audiolm.safety.provenance import Credentials
     from audiolm.stages import Acoustic
 
     Open = Callable[[], Generator[Audio, None, None]]
@@ -52,6 +54,7 @@ def check_stream(
     best_of: int,
     acoustic: "Acoustic | None" = None,
     source: Path | None = None,
+    credentials: "Credentials | None" = None,
 ) -> float | None:
     """Refuse what cannot be streamed, before any work is done.
 
@@ -84,6 +87,10 @@ def check_stream(
             raise AudioError(
                 f"{out}: is written as it is made, which only WAV can be; name it .wav"
             )
+    elif credentials is not None:
+        raise ConfigurationError(
+            "--certificate: what goes to stdout cannot be signed; name a file, or leave it out"
+        )
     elif settings.as_json:
         raise ConfigurationError("--json: stdout has the sound; name a file, or leave --json out")
     elif sys.stdout.isatty():
@@ -98,6 +105,7 @@ def write_stream(
     out: Path,
     seconds: float | None,
     prepare: "Callable[[], tuple[AudioLM, Open]]",
+    credentials: "Credentials | None" = None,
 ) -> None:
     """Make one recording, write it as it is made, and report it.
 
@@ -106,6 +114,8 @@ def write_stream(
         out: the file, or `STDOUT`; checked by `check_stream`.
         seconds: how much is to be made, for the bar; None for no end.
         prepare: reads and loads what is needed; returns the model, and what opens the stream.
+        credentials: what the file is signed with when it is done (not after Ctrl-C); not at all
+            when None.
     """
     from audiolm.audio.growing_wav import grow_wav, wav_pieces
     from audiolm.shapes import SAMPLE_RATE
@@ -131,9 +141,13 @@ def write_stream(
                     yield chunk.samples
 
         with closing(open_stream()) as chunks:
+            first = list(islice(chunks, 1))  # says where the sound comes from, before any of it
+            origin = first[0].origin if first else None
+            sound = blocks(chain(first, chunks))
             if out != STDOUT:
-                grow_wav(out, blocks(chunks), SAMPLE_RATE)
-            elif not _written_to_stdout(wav_pieces(blocks(chunks), SAMPLE_RATE)):
+                grow_wav(out, sound, SAMPLE_RATE, origin)
+                signed(out, credentials)
+            elif not _written_to_stdout(wav_pieces(sound, SAMPLE_RATE, origin)):
                 return
     took = time.perf_counter() - started
     made = {

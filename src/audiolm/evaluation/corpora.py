@@ -17,8 +17,10 @@ import numpy as np
 from audiolm.audio.files import READ_SUFFIXES
 from audiolm.data.corpus import Recording, open_corpus
 from audiolm.errors import CorpusError
+from audiolm.evaluation.compositions import compositions
 from audiolm.evaluation.halves import Speakers, of_half
 from audiolm.evaluation.metrics.abx import Item
+from audiolm.evaluation.requirements import Skipped
 from audiolm.evaluation.text_files import read_lines
 
 PUBLISHED_VALUE = "1"
@@ -31,11 +33,21 @@ class Utterance:
 
     recording: Recording
     text: str | None = None
+    composition: str | None = None
+    """What is played, where a table says so (`audiolm.evaluation.compositions`)."""
 
     @property
     def speaker(self) -> str:
-        """The speaker, or the recording itself where no speaker is known: what to resample."""
+        """What to resample: the speaker, else the composition, else the recording itself."""
+        if self.recording.speaker is None and self.composition is not None:
+            return f"composition {self.composition}"
         return self.recording.speaker or f"recording {self.recording.id}"
+
+    @property
+    def notes(self) -> Path | None:
+        """The table of its notes beside it, where there is one: then it is music."""
+        table = self.recording.path.with_suffix(".tsv")
+        return table if table.is_file() else None
 
 
 @dataclass(frozen=True)
@@ -73,13 +85,41 @@ def utterances(
     recordings = open_corpus(root).recordings
     if validation:
         recordings = [r for r in recordings if r.split != "train"] or recordings
-    found = of_half([Utterance(r) for r in recordings], lambda u: u.speaker, speakers)
+    found = of_half(as_utterances(root, recordings), lambda u: u.speaker, speakers)
     if not found:
         raise CorpusError(
             f"{root}: none of its speakers is in the half {speakers}; give recordings of more "
             "speakers, or --speakers all"
         )
     return found
+
+
+def as_utterances(root: Path, recordings: Sequence[Recording]) -> list[Utterance]:
+    """Recordings of the corpus `root`, each with its composition where that is known.
+
+    Raises:
+        CorpusError: a table beside them cannot be read.
+    """
+    played = compositions(root, recordings)
+    return [Utterance(r, composition=played.get(r.id)) for r in recordings]
+
+
+def is_music(root: Path, found: Sequence[Utterance]) -> bool:
+    """Whether recordings below `root` are music: what lies beside them says so, no model's name.
+
+    That is MAESTRO's table, or tables of notes beside recordings.
+    """
+    return bool(list(root.glob("maestro-v*.csv"))) or any(u.notes is not None for u in found)
+
+
+def needs_speech(root: Path, found: Sequence[Utterance], instead: str) -> None:
+    """Check that recordings are not music, for a table that would say nothing of it.
+
+    Raises:
+        Skipped: they are; `instead` says what measures them.
+    """
+    if is_music(root, found):
+        raise Skipped(f"{root}: these recordings are music, and this is about speech", instead)
 
 
 def read_items(path: Path) -> list[Item]:

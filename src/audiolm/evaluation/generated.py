@@ -2,7 +2,8 @@
 
 Generation takes longer than any judgement of it, and a person interrupts it. So each piece is kept
 as soon as it is made, as 16-bit FLAC, under a name that depends on all that it depends on: the
-model, the sound that it was made from, the settings and the seed.
+model, the sound that it was made from, the settings and the seed. It is marked, as users hear it,
+unless an experiment asks for it without.
 """
 
 import hashlib
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from audiolm import pipeline
 from audiolm.audio.files import ClippingWarning, read
 from audiolm.audio.waveform import Audio
 from audiolm.errors import AudioError
@@ -74,6 +76,7 @@ class Generated:
         seed: int,
         baseline: Baseline | None = None,
         progress: Callable[[float], None] = lambda share: None,
+        mark: bool = True,
     ) -> list[Audio]:
         """Each prompt and its continuation, by the model or its baseline.
 
@@ -86,6 +89,7 @@ class Generated:
             seed: one seed gives one result for the same list of prompts.
             baseline: leave the semantic stage out.
             progress: is told which share is done.
+            mark: as users hear it, or without the mark.
         """
         made: list[Audio] = []
         for first in range(0, len(prompts), TOGETHER):
@@ -99,10 +103,11 @@ class Generated:
                     seed=seed,
                     best_of=self._best_of,
                     baseline=baseline,
+                    mark=mark,
                     **({} if baseline else self._how),
                 )
 
-            settings = {"seconds": seconds, "seed": seed, "baseline": baseline}
+            settings = {"seconds": seconds, "seed": seed, "baseline": baseline, "mark": mark}
             made += self._kept(make, some, mode="continuation", **settings)
             progress(len(made) / len(prompts))
         return made
@@ -117,6 +122,28 @@ class Generated:
 
         return self._kept(make, [prompt], mode="stream", seconds=seconds, seed=seed)[0]
 
+    def edit(
+        self, audio: Audio, start: float, end: float, keep_content: bool, seed: int, best_of: int
+    ) -> Audio:
+        """A recording with what stands between two points said anew, or its sound made anew."""
+
+        def make() -> list[Audio]:
+            passes = self._making.passes
+            return [
+                self._model.edit(
+                    audio,
+                    start,
+                    end,
+                    keep_content=keep_content,
+                    seed=seed,
+                    best_of=best_of,
+                    passes=passes,
+                )
+            ]
+
+        settings = {"start": start, "end": end, "keep_content": keep_content, "draws": best_of}
+        return self._kept(make, [audio], mode="edit", seed=seed, **settings)[0]
+
     @property
     def _how(self) -> dict[str, Any]:
         return {"acoustic": self._making.acoustic, "passes": self._making.passes}
@@ -125,6 +152,7 @@ class Generated:
         self, make: Callable[[], list[Audio]], sources: Sequence[Audio], **settings: Any
     ) -> list[Audio]:
         """What `make` gives for each of `sources`, from disk if all of it is there."""
+        settings = {"mark": True, **settings}
         key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
         key.update(self._model.fingerprint.encode())
         sampling = {kind: s.model_dump() for kind, s in self._model.sampling.items()}
@@ -162,8 +190,7 @@ def _read(path: Path) -> Audio | None:
 
 def levels_made(model: "AudioLM") -> int:
     """Levels of the codec in what the model generates, for originals to be compressed alike."""
-    made = [s.layout.levels for s in model.stages.values() if s.layout.roles.codes]
-    return min(max(made), model.levels) if made else model.levels
+    return pipeline.levels_made(model.stages, model.levels)
 
 
 def coarse_maker(model: "AudioLM", making: MakingConfig) -> str:

@@ -38,10 +38,13 @@ class ReconstructionConfig(Configuration):
 
     levels: tuple[int, ...] = (1, 2, 3, 4, 8, 12)
     """Levels of the codec that are decoded; those that it does not have are left out."""
-    opus: tuple[float, ...] = (6, 8, 12, 16, 24)
-    """Bitrates in kbit/s that the Opus encoder is asked for."""
+    opus: tuple[float, ...] | None = None
+    """Bitrates in kbit/s that the Opus encoder is asked for. When null 6, 8, 12, 16 and 24; for
+    music the codec's own at each of `levels` and twice that (4 where it is less: Opus takes no less
+    than about that), and 6 and 12."""
     visqol: Literal["auto", "speech", "audio"] = "auto"
-    """ViSQOL's mode: 16 kHz speech, or 48 kHz audio for music. `auto` takes audio for MAESTRO."""
+    """ViSQOL's mode: 16 kHz speech, or 48 kHz audio for music. `auto` goes by the recordings: those
+    of MAESTRO, and those with a table of notes (.tsv) beside them, are music."""
     recordings: int = Field(default=60, gt=0)
     """Recordings that are measured at most, spread over the speakers; `--limit` lowers it."""
     longest: float = Field(default=10.0, gt=0)
@@ -145,15 +148,65 @@ class StreamConfig(Configuration):
     """Seconds that are measured together."""
 
 
+class EditConfig(Configuration):
+    """A gap filled in."""
+
+    recordings: int = Field(default=60, gt=0)
+    """Recordings that are measured at most, spread over the speakers; `--limit` lowers it."""
+    gap: float = Field(default=1.0, ge=0.5, le=5)
+    """Seconds that are cut out of the middle of each, and filled."""
+    shortest: float = Field(default=4.0, ge=2)
+    """Seconds; shorter recordings are left out."""
+    best_of: int = Field(default=4, ge=1, le=64)
+    """Insides that are drawn, of which the best is kept."""
+
+
 class DetectionConfig(MakingConfig):
     """Detection of synthetic speech (IV-H)."""
 
     prompt_seconds: float = Field(default=3.0, ge=0.5)
     """Seconds from the beginning of a recording that are its prompt."""
     seconds: float = Field(default=7.0, ge=1)
-    """Length of what is judged, synthetic or original."""
+    """Seconds that follow, of the original and of the continuation."""
     threshold: float = Field(default=0.5, gt=0, lt=1)
-    """From this probability on, sound counts as synthetic."""
+    """Probability from which on sound counts as synthetic, where accuracies are balanced."""
+    detector: str = ""
+    """The model whose detector is judged; the one that is evaluated when empty (command line)."""
+    lengths: tuple[float, ...] = (1, 3, 7, 10)
+    """Seconds of which answers are compared; longer ones than `seconds` are continued anew, where
+    recordings are long enough."""
+    clips: int = Field(default=64, gt=0)
+    """Clips under each condition and of each other generator at most; `--limit` lowers it."""
+    conditions: bool = True
+    """Measure what MP3, telephones, noise, rooms and the like leave of it."""
+    generators: bool = True
+    """Measure the baseline, other temperatures, the other way of making codes, `models`, and what
+    espeak-ng and flite say where they are installed."""
+    models: tuple[str, ...] = ()
+    """Other models whose continuations the detector hears: names or folders."""
+    corpora: tuple[str, ...] = ()
+    """Folders of other recordings, of which false alarms are counted."""
+    fitted_epochs: float = Field(default=10.0, ge=0)
+    """How often a detector that is fitted here, on half of the speakers (the paper's protocol),
+    hears each second; 0 leaves it out."""
+    fitted_minutes: float | None = Field(default=10.0, gt=0)
+    """It ends then even if that is earlier; no limit when null."""
+
+
+class WatermarkConfig(MakingConfig):
+    """The mark in what is made."""
+
+    prompt_seconds: float = Field(default=3.0, ge=0.5)
+    """Seconds from the beginning of a recording that are its prompt."""
+    lengths: tuple[float, ...] = (1.0, 3.0, 7.0)
+    """Seconds of marked sound that are read; the longest is how long continuations are."""
+    conditions: tuple[str, ...] = ()
+    """What happens to it before, names of `audiolm.safety.conditions`; all of them when empty."""
+    clips: int = Field(default=20_000, gt=0)
+    """Clips of recordings that are read at most, as many of each length, overlapping where there
+    are not enough; with `--limit N` at most 100 N."""
+    visqol: Literal["speech", "audio"] = "speech"
+    """ViSQOL's mode: 16 kHz speech, or 48 kHz audio for music."""
 
 
 class ListeningConfig(MakingConfig):
@@ -188,6 +241,37 @@ class NotesConfig(Configuration):
     """Seconds from the beginning of a recording that are heard at most."""
 
 
+class MusicConfig(MakingConfig):
+    """Continuations of music (IV-I)."""
+
+    samples: int = Field(default=1, gt=0)
+    """Continuations of each prompt."""
+    places: int = Field(default=2, gt=0)
+    """Prompts of each recording at most; each begins where the continuation of the last ends."""
+    prompt_seconds: float | None = Field(default=None, ge=0.5)
+    """Seconds of a prompt; the model's own when null (paper: 4)."""
+    seconds: float | None = Field(default=None, ge=1)
+    """Seconds that a continuation adds; the model's own when null (paper: 20)."""
+    baseline: bool = True
+    """Measure the acoustic-only baseline beside it, where the model has that stage."""
+    unlabelled: bool = False
+    """Take recordings for music that have no table of notes beside them; how well the transcriber
+    does on them is then not known."""
+
+
+class NextSegmentConfig(Configuration):
+    """Which stretch of a piece follows (after IV-E, for IV-I)."""
+
+    seconds: float = Field(default=4.0, ge=1)
+    """Of each stretch."""
+    rivals: int = Field(default=4, gt=0)
+    """Wrong stretches of either kind that each true one is set against at most."""
+    batch_seconds: float = Field(default=120.0, gt=0)
+    """Sound that is scored at once."""
+    unlabelled: bool = False
+    """As `music.unlabelled`."""
+
+
 class EvaluationConfig(Configuration):
     """All sections."""
 
@@ -207,9 +291,17 @@ class EvaluationConfig(Configuration):
     """Continuations of prompts."""
     stream: StreamConfig = StreamConfig()
     """Streams of many minutes."""
+    edit: EditConfig = EditConfig()
+    """A gap filled in."""
     detection: DetectionConfig = DetectionConfig()
     """Detection of synthetic speech."""
+    watermark: WatermarkConfig = WatermarkConfig()
+    """The mark in what is made."""
     listening: ListeningConfig = ListeningConfig()
     """Listening tests."""
     notes: NotesConfig = NotesConfig()
     """Pitch and onset in features of piano."""
+    music: MusicConfig = MusicConfig()
+    """Continuations of music."""
+    next_segment: NextSegmentConfig = NextSegmentConfig()
+    """Which stretch of a piece follows."""

@@ -33,7 +33,7 @@ FORMAT_VERSION = 2
 LIBRARIES = (
     *("torch", "numpy", "scipy", "soundfile", "soxr", "scikit-learn", "matplotlib"),
     *("visqol-python", "pystoi", "pesq", "praat-parselmouth", "jiwer", "pocketsphinx"),
-    "transformers",
+    *("mir_eval", "transkun", "transformers"),
 )
 """Whose versions a report states, where they are installed."""
 

@@ -18,7 +18,7 @@ from audiolm.arguments import MAXIMUM_SECONDS, MINIMUM_PROMPT_SECONDS, PROMPT_SE
 from audiolm.atomic import replacing
 from audiolm.configuration import Configuration, parse
 from audiolm.errors import AudioLMError, ModelFolderError
-from audiolm.parts import part_kind
+from audiolm.parts import DETECTOR, part_kind
 from audiolm.shapes import SAMPLE_RATE
 from audiolm.stages import Acoustic, Sampling, stage_kind
 
@@ -114,6 +114,11 @@ class Manifest(ModelInfo):
         """The manifest without its parts."""
         return ModelInfo(**{key: getattr(self, key) for key in ModelInfo.model_fields})
 
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over the fingerprints of all parts, as `AudioLM.fingerprint`."""
+        return model_fingerprint({name: entry.fingerprint for name, entry in self.parts.items()})
+
 
 def read_manifest(folder: Path) -> Manifest:
     """Read and validate model.json.
@@ -160,6 +165,10 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 
 def model_fingerprint(fingerprints: Mapping[str, str]) -> str:
-    """SHA-256 over the fingerprints of a model's parts, by name."""
-    lines = [f"{name} {fingerprints[name]}\n" for name in sorted(fingerprints)]
+    """SHA-256 over the fingerprints of a model's parts, by name.
+
+    A detector makes no sound: with or without it the model is the same.
+    """
+    names = sorted(name for name in fingerprints if name != DETECTOR.name)
+    lines = [f"{name} {fingerprints[name]}\n" for name in names]
     return hashlib.sha256("".join(lines).encode()).hexdigest()

@@ -37,12 +37,40 @@ WINDOWS_AT_ONCE = 64
 """Windows in one batch when sound is judged: bounds the memory that long recordings take."""
 
 
-class Classifier(nn.Module):
-    """Waveforms of any length to the classes they belong to.
+def convolution_blocks(channels: Sequence[int]) -> nn.Sequential:
+    """The paper's blocks, from log-mel spectra (B, 1, frames, bins) to maps (B, channels, ., .).
 
     Each block is a convolution along time (3x1), one along frequency (1x3), ReLU and batch
     normalization; where a block has more channels than the one before it, its input is pooled by
-    2 in time and frequency. The largest value of each channel goes to a linear layer.
+    2 in time and frequency.
+    """
+    blocks: list[nn.Module] = []
+    before = 1
+    for width in channels:
+        if 1 < before < width:
+            blocks.append(nn.MaxPool2d(2))
+        blocks += [
+            nn.Conv2d(before, width, (3, 1), padding=(1, 0)),
+            nn.Conv2d(width, width, (1, 3), padding=(0, 1)),
+            nn.ReLU(),
+            nn.BatchNorm2d(width),
+        ]
+        before = width
+    return nn.Sequential(*blocks)
+
+
+def largest(blocks: nn.Sequential, spectra: Float[Tensor, "B frames bins"]) -> Float[Tensor, "B D"]:
+    """The largest value of each channel that blocks make of log-mel spectra."""
+    maps = blocks(spectra[:, None].contiguous(memory_format=torch.channels_last))
+    values: Tensor = maps.amax(dim=(2, 3)).float()
+    return values
+
+
+class Classifier(nn.Module):
+    """Waveforms of any length to the classes they belong to.
+
+    The paper's blocks (`convolution_blocks`); the largest value of each channel goes to a linear
+    layer.
 
     Args:
         classes: their names.
@@ -53,20 +81,8 @@ class Classifier(nn.Module):
         self.classes = list(classes)
         # 25 ms windows, 10 ms hop (the defaults), 64 bins.
         self.mel = LogMel(MelConfig(bins=64))
-        blocks: list[nn.Module] = []
-        before = 1
-        for channels in CHANNELS:
-            if 1 < before < channels:
-                blocks.append(nn.MaxPool2d(2))
-            blocks += [
-                nn.Conv2d(before, channels, (3, 1), padding=(1, 0)),
-                nn.Conv2d(channels, channels, (1, 3), padding=(0, 1)),
-                nn.ReLU(),
-                nn.BatchNorm2d(channels),
-            ]
-            before = channels
-        self.blocks = nn.Sequential(*blocks)
-        self.head = nn.Linear(before, len(self.classes))
+        self.blocks = convolution_blocks(CHANNELS)
+        self.head = nn.Linear(CHANNELS[-1], len(self.classes))
 
     def forward(self, waveform: Waveform) -> Float[Tensor, "B C"]:
         """Logits (B, classes) of crops (B, T), T about one second."""
@@ -75,10 +91,7 @@ class Classifier(nn.Module):
 
     def _pooled(self, waveform: Waveform) -> Float[Tensor, "B D"]:
         """What the linear layer sees: the largest value of each channel."""
-        spectra = self.mel(waveform)[:, None]  # (B, 1, frames, bins)
-        maps = self.blocks(spectra.contiguous(memory_format=torch.channels_last))
-        largest: Tensor = maps.amax(dim=(2, 3)).float()
-        return largest
+        return largest(self.blocks, self.mel(waveform))
 
     @torch.inference_mode()
     def probabilities(self, audio: Audio) -> Float[Tensor, "C"]:

@@ -14,7 +14,13 @@ from audiolm.errors import AudioLMError
 from audiolm.shapes import FRAMES_PER_STEP, SAMPLE_RATE, SEMANTIC_HOP
 from audiolm.stages.cache import quick_weights
 from audiolm.stages.contract import LogLikelihood, Stage, StageConfig, StageLoss
-from audiolm.stages.decoding import DecodingOptions, continue_codes, continue_semantic, fill_fine
+from audiolm.stages.decoding import (
+    DecodingOptions,
+    continue_codes,
+    continue_semantic,
+    fill_fine,
+    fill_middle,
+)
 from audiolm.stages.guidance import check_guidance, drop_conditioning
 from audiolm.stages.layout import MASK, SEMANTIC, Flat, Layout, Streams
 from audiolm.stages.repetition import RepetitionLimits
@@ -97,7 +103,8 @@ class AutoregressiveStage(Stage):
         the fine stage works in chunks of that length, several at once.
 
         Args:
-            given: semantic stage: `semantic` (B, S), may be empty. coarse: `semantic` (B, S) over
+            given: semantic stage: `semantic` (B, S), may be empty; with `far` (B, S'), what is made
+                stands between the two, and no end is drawn. coarse: `semantic` (B, S) over
                 prompt and continuation, or `later`, which gives as many when they are needed;
                 `codes` (B, Q', F) of the prompt or None. acoustic_only: `codes` (B, Q', F) or None.
                 fine: `codes` (B, Q', F), or (B, Q, F) with `MASK` (or -1) at the fine ids that are
@@ -121,13 +128,15 @@ class AutoregressiveStage(Stage):
             sampling,
             generator,
             self._name,
-            until_end,
+            until_end and given.far is None,
             progress,
             self.decoding_weights or quick_weights(self._device),
             self.config.repetition,
             guide,
         )
-        if self.layout.roles.semantic == "predicted":
+        if self.layout.roles.semantic == "predicted" and given.far is not None:
+            pieces = fill_middle(self.transformer, given, steps, self._context_ids, options)
+        elif self.layout.roles.semantic == "predicted":
             pieces = continue_semantic(
                 self.transformer, semantic, steps, self._context_ids, options
             )
@@ -179,7 +188,8 @@ class AutoregressiveStage(Stage):
             semantic = given.semantic
         if given.codes is not None and roles.codes:
             codes = given.codes[:, :levels]
-        if bool((semantic < 0).any()) or bool((codes[:, :coarse] < 0).any()):
+        far = given.far is not None and bool((given.far < 0).any())
+        if far or bool((semantic < 0).any()) or bool((codes[:, :coarse] < 0).any()):
             raise AudioLMError(
                 f"{self._name}: what is given is padded, or holds masks where this stage fills "
                 "none; give known ids in rows of one length"

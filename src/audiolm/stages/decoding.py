@@ -2,12 +2,13 @@
 
 What is to be decoded is written into the streams as `MASK` and flattened like everything else, so
 the layout says for each mask which kind of token comes there and what conditions it. `fill` then
-goes through the masks from left to right. The three functions below it cut a stream that may be of
-any length into windows no longer than the stage was trained on, and yield what is final:
+goes through the masks from left to right. The functions below it cut a stream that may be of any
+length into windows no longer than the stage was trained on, and yield what is final:
 
     semantic, codes   when the window is full, its older half is dropped and the rest is flattened
                       again, with START in front; for the coarse stage, the semantic ids of the
                       window are those of the same span of time
+    middle            one window: both sides of a gap, as much of each as there is room for
     fine              non-overlapping chunks, several of them rows of one batch (paper, section
                       III-C), each with a generator of its own: a chunk is the same alone
 """
@@ -169,10 +170,7 @@ def continue_semantic(
     `PAD`; the last piece, of no ids, says which rows have `ended`.
     """
     layout, history, made = transformer.layout, semantic, 0
-    guard = None
-    if options.repetition is not None:
-        clusters, without_repeats = layout.config.clusters, layout.config.remove_repeats
-        guard = RepetitionGuard(options.repetition, clusters, semantic, without_repeats)
+    guard = _guard(layout, semantic, options)
     ended = torch.zeros(len(semantic), dtype=torch.bool, device=semantic.device)
     while made < steps and not bool(ended.all()):
         tokens = layout.tokens_from(history).amax(0)  # (S,), falling
@@ -193,6 +191,44 @@ def continue_semantic(
         made += room
         history = torch.cat([history, *(fresh[:, None] for fresh in window)], dim=1)
     yield Streams(semantic[:, :0], ended=ended)
+
+
+def _guard(
+    layout: Layout, semantic: SemanticIds, options: DecodingOptions
+) -> RepetitionGuard | None:
+    """What keeps from silences and loops that go on from the ids (B, S); None without limits."""
+    if options.repetition is None:
+        return None
+    clusters, without_repeats = layout.config.clusters, layout.config.remove_repeats
+    return RepetitionGuard(options.repetition, clusters, semantic, without_repeats)
+
+
+def fill_middle(
+    transformer: Transformer, given: Streams, steps: int, context: int, options: DecodingOptions
+) -> Iterator[Streams]:
+    """`steps` new semantic ids, (B, 1) by (B, 1), that stand between two sides that are known.
+
+    As much is seen of each side, next to the gap, as leaves the whole no longer than `context`.
+
+    Args:
+        transformer: one whose layout fills the middle.
+        given: `semantic` (B, S) before the gap, perhaps none; `far` (B, S') after it; whether the
+            recording has `ended` after that.
+        steps: how many ids come between; no end is drawn.
+        context: ids in a window.
+        options: how they are drawn.
+    """
+    assert given.semantic is not None
+    assert given.far is not None
+    side = max(1, (context - steps) // 2)
+    near = given.semantic[:, max(0, given.semantic.shape[1] - side) :]
+    ended = given.ended if given.far.shape[1] <= side else None
+    guard = _guard(transformer.layout, near, options)
+    near = F.pad(near, (0, steps), value=MASK)
+    flat = transformer.layout.flatten(Streams(near, ended=ended, far=given.far[:, :side]))
+    masks = Masks(transformer.layout, flat)
+    for ids in fill(transformer, flat, masks, options, [options.generator], guard):
+        yield Streams((ids - FIRST_SEMANTIC)[:, None])
 
 
 def continue_codes(

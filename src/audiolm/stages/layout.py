@@ -15,9 +15,19 @@ stands in front of the predicted tokens is the paper's way of conditioning ("pre
 "aligned" it is left out, and each position is given, as aligned, the conditioning tokens that
 belong to the time of the token it predicts; "both" does both.
 
-One layout has one id space: START, END, the K semantic ids, then N ids for each level; streams that
-the layout does not hold take no room. Rows of a batch may differ in length; they are padded on the
-right.
+A semantic layout with `fill_in_the_middle` also holds rows of two sides, the far one first:
+
+    start  zn+1 ... zS  (end)  SEPARATOR  z1 ... zn
+
+so that what stands between two sides is what comes last: the end of the near side, said in the
+knowledge of the far one (suffix, prefix and middle of Bavarian et al. 2022, their SPM order, in
+which near side and middle are one stretch of ordinary ids). To each id of the near side is told,
+as aligned, how many ids are left until the far side begins. All ids are predicted; the separator
+is not.
+
+One layout has one id space: START, END, the K semantic ids, then N ids for each level, then the
+SEPARATOR where there is one; streams that the layout does not hold take no room. Rows of a batch
+may differ in length; they are padded on the right.
 """
 
 from collections.abc import Callable
@@ -30,6 +40,7 @@ from torch import Tensor
 
 from audiolm.errors import AudioLMError
 from audiolm.shapes import FRAMES_PER_STEP, Codes, FlatIds, FlatMask, SemanticIds
+from audiolm.stages.attention import bucket
 from audiolm.stages.layout_config import LayoutConfig
 
 PAD = -1
@@ -46,6 +57,10 @@ FIRST_SEMANTIC = 2
 SEMANTIC = 0
 """Kind of a semantic token (and of END); a code of level q, counted from 1, is of kind q."""
 
+COUNTDOWN, FURTHEST = 64, 512
+"""How many numbers of ids left until the far side are told apart: each up to half of that many,
+then ever more together; from the furthest on all are one."""
+
 
 SemanticSource = Callable[[int, int], SemanticIds]
 """Gives the ids (B, n) of steps `start` to `stop`, fewer where they end. A later call asks for no
@@ -61,9 +76,13 @@ class Streams:
     codes: Codes | None = None
     """(B, Q, F) ids; only complete frames."""
     ended: Bool[Tensor, "B"] | None = None
-    """(B,) the recording ends where the semantic ids end, so an end-of-sequence follows."""
+    """(B,) the recording ends where the semantic ids (of the far side, where there is one) end, so
+    an end-of-sequence follows."""
     later: SemanticSource | None = None
     """In decoding, in place of `semantic`: ids that condition codes, made when they are needed."""
+    far: Int[Tensor, "B far"] | None = None
+    """(B, S') ids that follow those of `semantic` but are given first: the far side of a gap, which
+    is filled at the end of `semantic`. A row of `PAD` has none."""
 
 
 @dataclass(frozen=True)
@@ -108,11 +127,18 @@ class Layout:
         slots = (config.look_ahead + 1) * (1 if beside_semantic else coarse)
         self.aligned_slots = slots if roles.conditioning and config.conditioning != "prefix" else 0
         """C, aligned per position."""
+        if config.fill_in_the_middle:  # a countdown stands beside
+            self.aligned_size, self.aligned_slots = COUNTDOWN, 1
 
     @property
     def vocabulary(self) -> int:
         """V, how many flat ids there are."""
-        return self.first_id(self.levels + 1)
+        return self.first_id(self.levels + 1) + bool(self.config.fill_in_the_middle)
+
+    @property
+    def separator(self) -> int:
+        """The flat id between two sides: the last one, where the layout fills the middle."""
+        return self.vocabulary - 1
 
     def first_id(self, kind: int) -> int:
         """The first flat id of a kind; END counts as the first of the semantic kind."""
@@ -143,10 +169,10 @@ class Layout:
         semantic, codes = self.checked(streams)
         split = self.config.coarse_levels
         segments = []
-        if semantic is not None and (self.has_prefix or self.roles.semantic == "predicted"):
-            segments.append(self._semantic_segment(semantic))
         if semantic is not None and self.roles.semantic == "predicted":
-            segments.append(self._end_segment(streams.ended, semantic))
+            segments += self._said(semantic, self._checked_far(streams), streams.ended)
+        elif semantic is not None and self.has_prefix:
+            segments.append(self._semantic_segment(semantic))
         if codes is not None and self.roles.coarse == "predicted":
             segments.append(self._code_segment(codes, 1, semantic))
         if codes is not None and self.roles.coarse == "conditioning":
@@ -163,9 +189,16 @@ class Layout:
         at the coarse levels (fine). A frame that is not complete is left out.
         """
         roles, split = self.roles, self.config.coarse_levels
-        semantic = ended = codes = None
+        semantic = ended = codes = far = None
         if roles.semantic == "predicted":
             ended = (ids == END).any(1)
+        if self.config.fill_in_the_middle:
+            later = (ids == self.separator).flip(1).cumsum(1).flip(1) > 0  # (B, L) before it
+            if bool(later.any()):
+                far = self._subsequence(
+                    ids.masked_fill(~later, PAD), FIRST_SEMANTIC, self.config.clusters
+                )
+                ids = ids.masked_fill(later, PAD)
         if roles.semantic == "predicted" or (roles.semantic and self.has_prefix):
             semantic = self._subsequence(ids, FIRST_SEMANTIC, self.config.clusters)
         if roles.coarse == "predicted":
@@ -177,7 +210,7 @@ class Layout:
                 coarse = fine.new_full((len(ids), split, fine.shape[2]), PAD)
             frames = min(coarse.shape[2], fine.shape[2])
             codes = torch.cat([coarse[..., :frames], fine[..., :frames]], dim=1)
-        return Streams(semantic, codes, ended)
+        return Streams(semantic, codes, ended, far=far)
 
     def tokens_from(self, semantic: SemanticIds) -> Int[Tensor, "B S"]:
         """How many semantic tokens (B, S) a window holds that begins at each step: its length."""
@@ -210,6 +243,36 @@ class Layout:
             codes = streams.codes[:, : self.levels]
             _check_range(codes, self.config.codebook_size, f"{kind} stage: codes")
         return semantic, codes
+
+    def _checked_far(self, streams: Streams) -> Tensor | None:
+        """The far side (B, S'), in range; None where no row has one."""
+        if streams.far is None:
+            return None
+        if not self.config.fill_in_the_middle:
+            raise AudioLMError(
+                f"{self.config.kind} stage: a far side is given, but it has not learnt to fill the "
+                "middle; train it with layout.fill_in_the_middle"
+            )
+        _check_range(streams.far, self.config.clusters, f"{self.config.kind} stage: far side")
+        return streams.far
+
+    def _said(self, semantic: Tensor, far: Tensor | None, ended: Tensor | None) -> list["_Segment"]:
+        """Ids that are predicted, and the end: of rows with a far side, that side first."""
+        if far is None:
+            return [self._semantic_segment(semantic), self._end_segment(ended, semantic)]
+        two_sided = (far != PAD).any(1)  # (B,)
+        ended = torch.zeros_like(two_sided) if ended is None else ended
+        separator = torch.where(two_sided, self.separator, PAD)[:, None]  # (B, 1)
+        near = self._semantic_segment(semantic)
+        left = (near.ids != PAD).flip(1).cumsum(1).flip(1)  # (B, S) 1 at the last id
+        countdown = bucket(left - 1, COUNTDOWN, FURTHEST).masked_fill(~two_sided[:, None], PAD)
+        return [
+            self._semantic_segment(far),
+            self._end_segment(ended & two_sided, far),
+            _Segment(separator, torch.full_like(separator, -1), self._no_aligned(separator)),
+            _Segment(near.ids, near.kinds, countdown[..., None]),
+            self._end_segment(ended & ~two_sided, semantic),
+        ]
 
     def _semantic_segment(self, semantic: Tensor) -> "_Segment":
         if self.config.remove_repeats:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from audiolm.configuration import Configuration
 from audiolm.errors import ConfigurationError
@@ -66,14 +66,28 @@ class LayoutConfig(Configuration):
     """Conditioning (of coarse and fine) stands in front, goes along in time, or both."""
     look_ahead: int = Field(default=0, ge=0)
     """With aligned: how many later semantic steps (coarse) or frames (fine) are shown as well."""
+    fill_in_the_middle: bool | None = None
+    """Of semantic: rows may be given with their far side first, so that what stands between two
+    sides can be said anew. Null, which is what false becomes: rows go from left to right only."""
 
     @property
     def roles(self) -> Roles:
         """What each stream is to this sequence."""
         return ROLES[self.kind]
 
+    @field_validator("fill_in_the_middle")
+    @classmethod
+    def _null_for_false(cls, value: bool | None) -> bool | None:
+        """What is null does not count in a fingerprint (`audiolm.part.fingerprint`)."""
+        return value or None
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        if self.fill_in_the_middle and self.kind != "semantic":
+            raise ConfigurationError(
+                f"layout.fill_in_the_middle: is a setting of the semantic stage, this is "
+                f"{self.kind}; leave it out"
+            )
         needed = self.coarse_levels + (self.roles.fine is not None)
         if self.levels < needed:
             raise ConfigurationError(

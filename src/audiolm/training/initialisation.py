@@ -67,6 +67,8 @@ def start_from(folder: Path, part: str, network: nn.Module, old_ids: OldIds | No
         assert isinstance(given, AutoregressiveStage)
         assert isinstance(network, AutoregressiveStage)
         weights = transfer_vocabulary(given, network, old_ids)
+    if isinstance(network, AutoregressiveStage) and network.config.layout.fill_in_the_middle:
+        weights = with_far_side(weights, network)
     if isinstance(network, SpectralCodec) and network.config.harmonic:
         # A decoder that had no harmonic excitation gains one.
         first = network.state_dict()
@@ -139,6 +141,23 @@ def start_conformer(network: W2vBert, tokenizer: W2vBertTokenizer, where: str) -
     except RuntimeError:
         more = kept.model_copy(update={"layers": ours.layers, "dropout": ours.dropout})
         raise _built_otherwise(where, more, ours) from None
+
+
+def with_far_side(weights: dict[str, Tensor], stage: AutoregressiveStage) -> dict[str, Tensor]:
+    """The weights of a stage that goes from left to right, for one that fills the middle too.
+
+    What is new begins as in `stage`: the separator, and how many ids are left to a far side. Where
+    there is no far side nothing is added, so ordinary rows are what they were. Weights that have
+    all that are returned as they are.
+    """
+    name = "transformer.aligned.weight"
+    if name in weights or stage.transformer.aligned is None:
+        return weights
+    countdown = stage.transformer.aligned.weight.detach().clone()  # (1 + COUNTDOWN, D)
+    countdown[0] = 0.0
+    rows, ours = weights["transformer.embedding.weight"], stage.transformer.embedding.weight
+    separator = ours.detach()[stage.layout.separator :]  # (1, D)
+    return weights | {name: countdown, "transformer.embedding.weight": torch.cat([rows, separator])}
 
 
 def _built_otherwise(where: str, theirs: Configuration, ours: Configuration) -> ConfigurationError:

@@ -78,7 +78,7 @@ class ModelParts:
         Raises:
             TrainingError: when neither model has it.
         """
-        there = (self.out / MANIFEST).exists() and name in read_manifest(self.out).parts
+        there = self._is_there(name)
         # All go by what rank 0 sees: it may have written the part before another looks.
         if not distributed.agree(float(there), self.world, self.device):
             start = self.to_start_from(name)
@@ -89,6 +89,13 @@ class ModelParts:
                 )
             self._copy(name, start)
         return load_part(self.out, name)
+
+    def has(self, name: str) -> bool:
+        """Whether `part` would find it: in the model folder, or in the model to start from."""
+        return self._is_there(name) or self.to_start_from(name) is not None
+
+    def _is_there(self, name: str) -> bool:
+        return (self.out / MANIFEST).exists() and name in read_manifest(self.out).parts
 
     def keep(self, name: str, part: Part, dtype: Dtype) -> None:
         """Put a part into the model folder, its weights as `dtype` or smaller where that is exact.

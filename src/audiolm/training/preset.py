@@ -12,6 +12,7 @@ from audiolm.codec import CodecConfig
 from audiolm.configuration import Configuration, nearest, override, parse, read_yaml
 from audiolm.errors import ConfigurationError
 from audiolm.part import Dtype
+from audiolm.safety.detector import DetectorNetworkConfig
 from audiolm.semantic.w2v_bert import W2vBertConfig
 from audiolm.stages.kinds import Acoustic, AnyStageConfig, stage_kind
 from audiolm.stages.sampling import Sampling
@@ -21,6 +22,7 @@ from audiolm.training.opening import DataConfig
 from audiolm.training.recipe import STEPS
 from audiolm.training.sharding import Sharding
 from audiolm.training.tasks.codec import CodecTraining
+from audiolm.training.tasks.detector import DetectorTraining
 from audiolm.training.tasks.stage import StageTraining
 from audiolm.training.tasks.w2v_bert import W2vBertTraining
 from audiolm.training.tokenizing import TokenizingConfig
@@ -54,6 +56,8 @@ class StepsConfig(Configuration):
     """The corpus as tokens."""
     stages: dict[str, StageTraining] = Field(default_factory=dict)
     """The stages, by name."""
+    detector: DetectorTraining = DetectorTraining()
+    """The detector of what the model makes."""
     sharding: Sharding = "none"
     """Whether several processes divide the weights of Transformers and Conformers among themselves
     (`fsdp`), or each holds them all; what is learnt is the same."""
@@ -92,6 +96,8 @@ class Preset(Configuration):
     its Conformer starts from the first round's."""
     stages: dict[str, AnyStageConfig]
     """The stages' layouts and networks, by name."""
+    detector: DetectorNetworkConfig = DetectorNetworkConfig()
+    """The network that tells what the model makes from recordings."""
     training: StepsConfig = StepsConfig()
     """How each step is done."""
     recipe: list[StepName]

@@ -4,6 +4,8 @@
                             ├─► tokens ─► semantic, coarse, fine, acoustic_only, parallel
     w2v_bert ─► clustering ─┘
 
+The detector is made of a whole model, where it is asked for (`--only detector`).
+
 A preset may have a second round between clustering and tokens: w2v-BERT goes on to name the first
 clusters, and is clustered again.
 
@@ -27,6 +29,7 @@ from audiolm.training.plan import TrainingRequest, choose_steps, divide_minutes,
 from audiolm.training.step_folder import Done
 from audiolm.training.steps.clustering import ClusteringStep
 from audiolm.training.steps.codec import CodecStep
+from audiolm.training.steps.detector import DetectorStep
 from audiolm.training.steps.second_clustering import SecondClusteringStep
 from audiolm.training.steps.second_round import SecondRoundStep
 from audiolm.training.steps.stage import StageStep
@@ -45,6 +48,7 @@ STEPS: tuple[Step, ...] = (
     SecondClusteringStep(),
     TokensStep(),
     *(StageStep(kind) for kind in KINDS),  # semantic, coarse, fine, ...
+    DetectorStep(),
 )
 """Every step there is, in the order in which they are taken; a preset's recipe names some."""
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from audiolm.evaluation.metrics.statistics import (
     binomial_test,
     mean_metric,
+    mean_of_known,
     proportion_metric,
     ratio_metric,
     wilson,
@@ -101,6 +102,12 @@ def test_a_proportion_is_in_percent():
         pytest.approx(16.05, abs=0.01),
     )
     assert (metric.count, metric.unit, metric.paper) == (148, "%", 51.2)
+
+
+def test_items_without_an_answer_are_left_out():
+    known = mean_of_known([1.0, None, 3.0, 0.0], ["a", "a", "b", "b"], unit="s")
+    assert known == mean_metric([1.0, 3.0, 0.0], ["a", "b", "b"], unit="s")
+    assert mean_of_known([None, None], ["a", "b"], unit="s") is None
 
 
 @pytest.mark.parametrize(

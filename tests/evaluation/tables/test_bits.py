@@ -51,7 +51,7 @@ def test_bits_are_the_stage_s_over_its_tokens(speech, tmp_path):
 
 def test_training_data_serves_the_floors_only(speech, tmp_path):
     conditions = measured(speech, tmp_path).conditions
-    assert conditions["held-out speech"].startswith("0.00 h, 2 speakers")
+    assert conditions["held-out recordings"].startswith("0.00 h, 2 speakers")
     with_training = measured(speech, tmp_path).metrics
     without = measured(speech, tmp_path, probes={"ngram_hours": 0}).metrics
     stage = "bits_per_token.semantic_stage"

@@ -1,13 +1,12 @@
 """Pitch and onset in features of piano: a spectrum knows tones, and what knows nothing does not."""
 
-import numpy as np
 import pytest
-import soundfile
 from asking import ask
 
 from audiolm.errors import ConfigurationError, CorpusError
 from audiolm.evaluation.requirements import Skipped
 from audiolm.evaluation.tables.notes import evaluate
+from playing import play
 from tiny import tiny_model
 
 FEATURES = ("nothing", "mel", "layers", "semantic", "codec")
@@ -16,23 +15,6 @@ FEATURES = ("nothing", "mel", "layers", "semantic", "codec")
 @pytest.fixture(scope="module")
 def lm():
     return tiny_model(kinds=())
-
-
-def play(folder, name, seed, seconds=4.0):
-    """Tones of a random melody as a recording, with its notes beside it."""
-    draw = np.random.default_rng(seed)
-    samples, rows, at = np.zeros(round(seconds * 16_000)), [], 0.1
-    while at < seconds - 0.5:
-        length, note = draw.uniform(0.2, 0.4), int(draw.choice([48, 55, 60, 64, 72]))
-        rows.append(f"{at:.6f}\t{at + length:.6f}\t{note}\t90")
-        there = slice(round(at * 16_000), round((at + length) * 16_000))
-        time = np.arange(there.stop - there.start) / 16_000
-        tone = np.sin(2 * np.pi * 440 * 2 ** ((note - 69) / 12) * time)
-        samples[there] += 0.3 * tone * np.exp(-3 * time)
-        at += length
-    folder.mkdir(exist_ok=True)
-    soundfile.write(folder / f"{name}.wav", samples, 16_000)
-    (folder / f"{name}.tsv").write_text("# onset,offset,note,velocity\n" + "\n".join(rows) + "\n")
 
 
 @pytest.fixture
@@ -95,3 +77,11 @@ def test_what_is_missing_is_said(lm, corpora, tmp_path):
         path.unlink()
     with pytest.raises(Skipped, match="no recording has a table of notes"):
         evaluate(ask(lm, data, out, notes={"train": str(learn)}))
+
+
+def test_a_composition_is_not_both_learnt_from_and_judged(lm, corpora, tmp_path):
+    learn, data = corpora
+    (learn / "drawn.csv").write_text("file,composition\nl3,waltz\n")
+    (data / "drawn.csv").write_text("file,composition\nd1,waltz\n")
+    with pytest.raises(CorpusError, match=r"learn: waltz is also played in .*data"):
+        evaluate(ask(lm, data, tmp_path / "r" / "n", notes={"train": str(learn)}))

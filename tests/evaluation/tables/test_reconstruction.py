@@ -1,18 +1,22 @@
 """Quality of the codec, beside Opus and semantic tokens alone."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from asking import ask
+from asking import ask, utterance
 
 from audiolm.audio.waveform import Audio
 from audiolm.errors import CorpusError
+from audiolm.evaluation.corpora import utterances
+from audiolm.evaluation.options import ReconstructionConfig
 from audiolm.evaluation.requirements import Skipped
 from audiolm.evaluation.tables import reconstruction, systems
 from audiolm.evaluation.tables.opus import OpusResult
-from audiolm.evaluation.tables.reconstruction import evaluate, visqol_mode
+from audiolm.evaluation.tables.reconstruction import evaluate, opus_bitrates, visqol_mode
 from audiolm.evaluation.tables.registry import EXPERIMENTS
+from playing import play
 from tiny import K, N, tiny_model
 
 pytest.importorskip("pystoi")
@@ -185,12 +189,38 @@ def test_long_recordings_are_cut_and_the_number_is_limited(lm, corpus, tmp_path,
     assert len(lengths) == 5
 
 
-def test_the_mode_goes_by_the_corpus(tmp_path):
-    assert visqol_mode("auto", tmp_path) == "speech"
+def test_the_mode_goes_by_the_recordings(tmp_path):
+    speech = [utterance("a")]
+    assert visqol_mode("auto", tmp_path, speech) == "speech"
+    play(tmp_path, "b", 0, seconds=1.0)
+    music = utterances(tmp_path)
+    assert visqol_mode("auto", tmp_path, music) == "audio"
+    assert visqol_mode("speech", tmp_path, music) == "speech"
+    assert visqol_mode("audio", tmp_path, speech) == "audio"
     (tmp_path / "maestro-v3.0.0.csv").write_text("")
-    assert visqol_mode("auto", tmp_path) == "audio"
-    assert visqol_mode("speech", tmp_path) == "speech"
-    assert visqol_mode("audio", tmp_path / "other") == "audio"
+    assert visqol_mode("auto", tmp_path, speech) == "audio"
+
+
+def test_of_music_there_is_neither_intelligibility_nor_a_score_of_the_papers(lm, tmp_path):
+    play(tmp_path / "data", "a", 0, seconds=1.5)
+    section = {"levels": (4,), "opus": (6,), "semantic_decoder_minutes": 0}
+    result = evaluate(ask(lm, tmp_path / "data", tmp_path / "r" / "x", reconstruction=section))
+    assert result.metrics["visqol.codec_4"].paper is None
+    assert not [name for name in result.metrics if name.startswith("stoi")]
+    (table,) = result.tables
+    assert table.columns == ["Through", "kbit/s", "ViSQOL", "SI-SDR", "Mel distance"]
+    assert all(len(row) == len(table.columns) for row in table.rows)
+    assert result.conditions["visqol"].startswith("audio mode")
+
+
+def test_opus_of_music_is_asked_for_the_codecs_bitrates(lm):
+    # A level of the tiny codec takes 5 bits 50 times a second: 0.25 kbit/s.
+    assert opus_bitrates(ReconstructionConfig(), "speech", lm) == (6, 8, 12, 16, 24)
+    assert opus_bitrates(ReconstructionConfig(), "audio", lm) == (4, 6, 12)
+    large = SimpleNamespace(codec=SimpleNamespace(codebook_size=2**20, levels=9))  # 1 kbit/s
+    config = ReconstructionConfig(levels=(1, 3, 9, 12))
+    assert opus_bitrates(config, "audio", large) == (4, 6, 9, 12, 18)
+    assert opus_bitrates(ReconstructionConfig(opus=(7.0,)), "audio", large) == (7,)
 
 
 def test_recordings_of_a_moment_are_a_reason_to_skip(lm, corpus_folder, tmp_path):

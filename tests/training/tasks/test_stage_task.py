@@ -23,6 +23,7 @@ KINDS = ["semantic", "coarse", "fine", "acoustic_only"]
 def task(store, validation, kind: str = "coarse", dropout: float = 0.2, **changes) -> StageTask:
     layout = {"clusters": K, "codebook_size": N, "coarse_levels": 2, "levels": LEVELS}
     layout["remove_repeats"] = changes.pop("remove_repeats", kind != "parallel")
+    layout["fill_in_the_middle"] = changes.pop("fill_in_the_middle", None)
     if kind == "parallel":
         layout["conditioning"] = "aligned"
     config = stage_kind(kind).config(
@@ -67,6 +68,27 @@ def test_a_batch_holds_crops_of_both_streams(stores) -> None:
     assert not real.all()  # the recording of 9 steps
     assert streams.ended[~real.all(dim=1)].all()
     assert 0 < int(streams.ended.sum()) < 40
+
+
+def test_a_stage_that_shall_fill_the_middle_gets_crops_of_two_sides(stores, tmp_path) -> None:
+    def made(**changes) -> StageTask:
+        how = {"optimization": optimization(6, batch_size=40), "fill_in_the_middle": True}
+        return task(*stores, "semantic", **(how | changes))
+
+    plain = task(*stores, "semantic", optimization=optimization(6, batch_size=40))
+    whole, cut = plain.batch(3, 0), made().batch(3, 0)
+    assert whole.far is None
+    assert torch.equal(torch.where(cut.far >= 0, cut.far, cut.semantic), whole.semantic)
+    assert 8 < int((cut.far >= 0).any(1).sum()) < 32
+    again = made().batch(3, 0)
+    assert torch.equal(again.far, cut.far) and torch.equal(again.semantic, cut.semantic)
+    assert not torch.equal(made().batch(4, 0).far, cut.far)
+    never = made(far_side_first=0.0).batch(3, 0)
+    assert never.far is None and torch.equal(never.semantic, whole.semantic)
+    assert made()._streams(stores[1], [(0, 0)]).far is None  # it is judged from left to right
+    assert_resumed_equals_uninterrupted(
+        lambda: task(*stores, "semantic", fill_in_the_middle=True), tmp_path, dies_at=3
+    )
 
 
 @pytest.fixture

@@ -114,6 +114,17 @@ def mean_metric(
     return ratio_metric(values, [1.0] * len(values), clusters, **about)
 
 
+def mean_of_known(
+    values: Sequence[float | None], clusters: Sequence[Hashable], **about: Unpack[About]
+) -> Metric | None:
+    """`mean_metric` of the items that have an answer; None where none has."""
+    known = [pair for pair in zip(values, clusters, strict=True) if pair[0] is not None]
+    if not known:
+        return None
+    found = [value for value, _ in known if value is not None]
+    return mean_metric(found, [cluster for _, cluster in known], **about)
+
+
 def proportion_metric(
     successes: int, trials: int, *, note: str = "", paper: float | None = None
 ) -> Metric:

@@ -15,7 +15,7 @@ import numpy as np
 
 from audiolm.data.corpus import Recording, open_corpus
 from audiolm.errors import CorpusError
-from audiolm.evaluation.corpora import Utterance
+from audiolm.evaluation.corpora import Utterance, as_utterances
 from audiolm.evaluation.halves import of_half
 from audiolm.evaluation.metrics import ngrams
 from audiolm.evaluation.metrics.ngrams import Counts
@@ -62,7 +62,8 @@ def bits_per_token(
     Returns:
         None where there are no recordings.
     """
-    validation, training = _recordings(request, besides)
+    chosen, training = _recordings(request, besides)
+    validation = [utterance.recording for utterance in chosen]
     if not validation:
         return None
     stage, batch_seconds = semantic_stage(request.model), request.options.probes.batch_seconds
@@ -70,18 +71,18 @@ def bits_per_token(
     ids = semantic_ids(request.model, [r.path for r in heard], batch_seconds, progress)
     pieces = [windows(stage, row) for row in ids]
     spoken = []
-    for recording, parts in zip(validation, pieces, strict=False):
+    for utterance, parts in zip(chosen, pieces, strict=False):
         nats = sum(one.nats for one in likelihoods(stage, parts, batch_seconds))
         sequences = [as_predicted(stage, part) for part in parts]
-        speaker = recording.speaker or recording.id
-        spoken.append(Spoken(speaker, recording.seconds, sequences, bits(nats)))
+        seconds = utterance.recording.seconds
+        spoken.append(Spoken(utterance.speaker, seconds, sequences, bits(nats)))
     other = [as_predicted(stage, part) for parts in pieces[len(validation) :] for part in parts]
     floors = _floors(spoken, other, request.model.semantic.clusters)
     metrics = _metrics(spoken, floors, request.seed)
     seconds = sum(recording.seconds for recording in training)
     conditions = {
-        "held-out speech": f"{sum(s.seconds for s in spoken) / 3600:.2f} h, "
-        f"{len({s.speaker for s in spoken})} speakers, pieces of at most "
+        "held-out recordings": f"{sum(s.seconds for s in spoken) / 3600:.2f} h, "
+        f"{len({s.speaker for s in spoken})} speakers or pieces, windows of at most "
         f"{stage.config.context_seconds:g} s",
         "unigram and bigram": f"fitted to the other speakers and {seconds / 3600:.2f} h of "
         "training data",
@@ -91,7 +92,7 @@ def bits_per_token(
 
 def _recordings(
     request: ExperimentRequest, besides: Sequence[Path]
-) -> tuple[list[Recording], list[Recording]]:
+) -> tuple[list[Utterance], list[Recording]]:
     """Held-out recordings, and recordings of training data for the floors."""
     try:
         every = open_corpus(request.data).recordings
@@ -99,12 +100,11 @@ def _recordings(
         return [], []
     speech = [r for r in every if not any(r.path.is_relative_to(folder) for folder in besides)]
     training = [r for r in speech if r.split == "train"]
-    validation = of_half(
-        [r for r in speech if r.split != "train"], lambda r: Utterance(r).speaker, request.speakers
-    )
+    held_out = as_utterances(request.data, [r for r in speech if r.split != "train"])
+    validation = of_half(held_out, lambda u: u.speaker, request.speakers)
     draw = random.Random(request.seed)
     if request.limit is not None and request.limit < len(validation):
-        validation = sorted(draw.sample(validation, request.limit), key=lambda r: r.id)
+        validation = sorted(draw.sample(validation, request.limit), key=lambda u: u.recording.id)
     draw.shuffle(training)
     seen: list[Recording] = []
     left = 3600 * request.options.probes.ngram_hours
@@ -166,4 +166,6 @@ def _table(metrics: dict[str, Metric]) -> Table:
         if name.startswith("bits_per_token.")
     ]
     note = "Lower is better; the bigram model is the floor that a language model has to beat."
-    return Table("Bits per semantic token on held-out speech", ["model", "bits/token"], rows, note)
+    return Table(
+        "Bits per semantic token on held-out recordings", ["model", "bits/token"], rows, note
+    )

@@ -23,7 +23,7 @@ from audiolm.audio.files import read
 from audiolm.audio.silence import DEPTH
 from audiolm.audio.waveform import Audio
 from audiolm.errors import CorpusError
-from audiolm.evaluation.corpora import Utterance
+from audiolm.evaluation.corpora import Utterance, needs_speech
 from audiolm.evaluation.generated import Baseline, coarse_maker, levels_made, needed
 from audiolm.evaluation.metrics.error_rates import normalise_text
 from audiolm.evaluation.metrics.silence import silent_steps
@@ -104,12 +104,14 @@ def evaluate(request: ExperimentRequest) -> ExperimentResult:
     """Metrics for AudioLM, its baseline and the recordings themselves.
 
     Raises:
-        Skipped: no recording is long enough, or the model lacks the stages.
+        Skipped: no recording is long enough, the model lacks the stages, or the recordings are
+            music.
     """
     options, model = request.options.continuation, request.model
     needed(model, "semantic", coarse_maker(model, options))
     conditions: dict[str, str] = {}
     everything = request.utterances()
+    needs_speech(request.data, everything, "the table `music` measures their continuations")
     voices = _voices(request, conditions)
     recogniser, users = _words(request, everything, conditions)
     candidates = everything if voices is None else voices.validation

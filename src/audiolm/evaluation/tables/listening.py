@@ -142,7 +142,7 @@ def _real_or_not(
         REAL_OR_NOT,
         "Recording or machine?",
         f"Each clip lasts {total:g} seconds. Its first {options.prompt_seconds:g} seconds are "
-        "always an original recording of a human voice. Decide about what follows them: is it the "
+        "always an original recording. Decide about what follows them: is it the "
         "rest of the recording, or was it made by a machine?",
         {"original": "Recording", "synthetic": "Machine"},
         sorted(questions, key=lambda question: question.item),

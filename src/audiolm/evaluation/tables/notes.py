@@ -64,6 +64,8 @@ class Feature:
 class Example:
     """A recording: every feature of it, and what is played."""
 
+    piece: str
+    """What intervals resample."""
     rows: list[np.ndarray]
     """By feature, (S, D) or (S,)."""
     truth: np.ndarray
@@ -76,7 +78,8 @@ def evaluate(request: ExperimentRequest) -> ExperimentResult:
     Raises:
         Skipped: without recordings to learn from, or tables of notes.
         ConfigurationError: if there is no such feature.
-        CorpusError: if there are no recordings, or a table of notes is none.
+        CorpusError: if there are no recordings, a table of notes is none, or a composition is both
+            learnt from and judged.
     """
     options = request.options.notes
     features = features_of(options.features, request.model)
@@ -89,6 +92,12 @@ def evaluate(request: ExperimentRequest) -> ExperimentResult:
     folder = Path(options.train)
     train = _with_notes(utterances(folder, validation=False), folder, count, request.seed)
     test = _with_notes(request.utterances(), request.data, request.limit, request.seed)
+    both = {u.composition for u in train} & {u.composition for u in test} - {None}
+    if both:
+        raise CorpusError(
+            f"{folder}: {min(map(str, both))} is also played in {request.data}; let the probe "
+            "learn from other compositions (--set notes.train=FOLDER)"
+        )
     done = 0
 
     def example(utterance: Utterance) -> Example | None:
@@ -153,6 +162,7 @@ def _judged(
     own = np.concatenate([probe.scores(matrix(example)) for example in learnt_from])
     own_truth = np.concatenate([example.truth for example in learnt_from])
     scores = [probe.scores(matrix(example)) for example in judged]
+    pieces = [example.piece for example in judged]
     metrics = {}
     for target, columns in TARGETS.items():
         threshold = best_threshold(own[:, columns], own_truth[:, columns])
@@ -163,7 +173,7 @@ def _judged(
         }
         for kind, each in values.items():
             name = f"{target}_{kind}.{feature.name}"
-            metrics[name] = mean_metric(each, unit="%", scale=100, seed=seed)
+            metrics[name] = mean_metric(each, pieces, unit="%", scale=100, seed=seed)
     return metrics
 
 
@@ -171,7 +181,7 @@ def _with_notes(
     found: Sequence[Utterance], folder: Path, count: int | None, seed: int
 ) -> list[Utterance]:
     """At most so many of the recordings that have a table of notes beside them."""
-    have = [u for u in found if u.recording.path.with_suffix(".tsv").exists()]
+    have = [u for u in found if u.notes is not None]
     if not have:
         raise Skipped(
             f"{folder}: no recording has a table of notes (.tsv) beside it",
@@ -197,7 +207,7 @@ def _example(
         return None
     with torch.inference_mode():
         rows = [feature.extract(waveform).cpu().numpy() for feature in features]
-    return Example(rows, truth)
+    return Example(utterance.speaker, rows, truth)
 
 
 def features_of(names: Sequence[str], model: "AudioLM") -> list[Feature]:

@@ -16,11 +16,12 @@ import torch
 from audiolm.audio.waveform import Audio
 from audiolm.data.store import pack
 from audiolm.errors import CorpusError
-from audiolm.evaluation.corpora import Utterance, utterances
+from audiolm.evaluation.corpora import Utterance, is_music, utterances
 from audiolm.evaluation.halves import Speakers
 from audiolm.evaluation.metrics import quality, spectral
 from audiolm.evaluation.metrics.quality import Visqol, VisqolMode
 from audiolm.evaluation.metrics.statistics import Metric
+from audiolm.evaluation.options import ReconstructionConfig
 from audiolm.evaluation.report.plots import lines
 from audiolm.evaluation.report.results import ExperimentResult, Table, TableCell
 from audiolm.evaluation.requirements import extra
@@ -37,6 +38,7 @@ from audiolm.evaluation.tables.systems import (
     opus_version,
     values_of,
 )
+from audiolm.model import AudioLM
 from audiolm.shapes import CODEC_HOP, SAMPLE_RATE, SEMANTIC_HOP
 
 SHORTEST = 1.0
@@ -45,7 +47,14 @@ SHORTEST = 1.0
 PAPER = {"visqol.codec_4": 3.3, "visqol.codec_12": 3.9, "visqol.semantic": 1.1}
 """Table I, of SoundStream with N = 1024 and K = 1024."""
 
+SPEECH_BITRATES = (6.0, 8.0, 12.0, 16.0, 24.0)
+MUSIC_BITRATES = (6.0, 12.0)
+"""kbit/s that Opus is asked for in any case."""
+LEAST_OPUS = 4.0
+"""kbit/s: however little it is asked for, it takes about as much."""
+
 UNITS = quality.UNITS | spectral.UNITS
+TITLES = {"visqol": "ViSQOL", "stoi": "STOI", "si_sdr": "SI-SDR", "mel_distance": "Mel distance"}
 
 TRAINING_SHARE = 0.4
 """Of the progress, where a decoder of semantic tokens is trained."""
@@ -59,10 +68,10 @@ def evaluate(request: ExperimentRequest) -> ExperimentResult:
         CorpusError: if there are no recordings, or they are all silent.
     """
     options = request.options.reconstruction
-    mode = visqol_mode(options.visqol, request.data)
+    everything = request.utterances()
+    mode = visqol_mode(options.visqol, request.data, everything)
     visqol = Visqol(mode)
     extra("pystoi")
-    everything = request.utterances()
     count = min(options.recordings, request.limit or options.recordings)
     chosen = spread_over_speakers(between(everything, SHORTEST), count, request.seed)
     conditions = {
@@ -72,7 +81,7 @@ def evaluate(request: ExperimentRequest) -> ExperimentResult:
         "sample rate": "16 kHz, reference and reconstruction",
     }
     systems = [ITSELF, *codec_systems(request.model, options.levels), *_fine_system(request)]
-    systems += opus_systems(options.opus, conditions)
+    systems += opus_systems(opus_bitrates(options, mode, request.model), conditions)
     systems += _semantic_system(request, everything, chosen, conditions)
 
     begun = TRAINING_SHARE if systems[-1].name == "semantic" else 0.0
@@ -84,7 +93,10 @@ def evaluate(request: ExperimentRequest) -> ExperimentResult:
         lambda share: request.progress(begun + (1 - begun) * share),
     )
     speakers = [utterance.speaker for utterance in chosen]
-    metrics = mean_metrics(values, UNITS, speakers, request.seed, PAPER)
+    # The paper's scores are of speech, and so is intelligibility.
+    units = {name: unit for name, unit in UNITS.items() if mode == "speech" or name != "stoi"}
+    paper = PAPER if mode == "speech" else {}
+    metrics = mean_metrics(values, units, speakers, request.seed, paper)
     # Of the recording beside itself only ViSQOL is no constant.
     metrics = {k: m for k, m in metrics.items() if k == "visqol.itself" or ".itself" not in k}
     if "visqol.itself" not in metrics:
@@ -95,16 +107,17 @@ def evaluate(request: ExperimentRequest) -> ExperimentResult:
     rows: list[list[TableCell]] = []
     for system in systems:
         rate = values[system.name].rate
-        cells = [metrics.get(f"{name}.{system.name}") for name in UNITS]
+        cells = [metrics.get(f"{name}.{system.name}") for name in units]
         rows.append([system.title, None if rate is None else round(rate, 2), *cells])
     ceiling = metrics["visqol.itself"].value
     table = Table(
         "Reconstruction quality",
-        ["Through", "kbit/s", "ViSQOL", "STOI", "SI-SDR", "Mel distance"],
+        ["Through", "kbit/s", *(TITLES[name] for name in units)],
         rows,
         f"ViSQOL in {mode} mode with the {visqol.mapper} mapper, whose ceiling is {ceiling:.2f}, "
-        "not 5. Opus at its true bitrate, without the file format around it. A decoder that makes "
-        "its own phases has a low SI-SDR, however good it sounds.",
+        "not 5. Opus at its true bitrate, without the file format around it; it takes no less than "
+        f"about {LEAST_OPUS:g} kbit/s. A decoder that makes its own phases has a low SI-SDR, "
+        "however good it sounds.",
     )
     plots = _plots(systems, values, metrics, request.out / "visqol-by-bitrate.svg")
     return ExperimentResult(metrics, [table], plots, conditions)
@@ -117,14 +130,29 @@ def pair_metrics(made: Audio, real: Audio, visqol: Visqol) -> dict[str, float | 
 
 def inputs(request: ExperimentRequest) -> dict[str, Any]:
     """Which Opus there is to compare with: once it is installed, the table is made again."""
-    return opus_version(request.options.reconstruction.opus)
+    asked = request.options.reconstruction.opus
+    return opus_version(SPEECH_BITRATES if asked is None else asked)
 
 
-def visqol_mode(asked: str, data: Path) -> VisqolMode:
-    """`speech` or `audio`: what is asked for, or by the corpus: MAESTRO is music."""
-    if asked == "speech" or (asked == "auto" and not list(data.glob("maestro-v*.csv"))):
+def visqol_mode(asked: str, data: Path, found: Sequence[Utterance]) -> VisqolMode:
+    """`speech` or `audio`: what is asked for, or by the recordings: of music, `audio`."""
+    if asked == "speech" or (asked == "auto" and not is_music(data, found)):
         return "speech"
     return "audio"
+
+
+def opus_bitrates(
+    options: ReconstructionConfig, mode: VisqolMode, model: AudioLM
+) -> tuple[float, ...]:
+    """What Opus is asked for in kbit/s, from the lowest on: see `ReconstructionConfig.opus`."""
+    if options.opus is not None:
+        return options.opus
+    if mode == "speech":
+        return SPEECH_BITRATES
+    level = math.log2(model.codec.codebook_size) * SAMPLE_RATE / CODEC_HOP / 1000
+    own = [level * count for count in options.levels if count <= model.codec.levels]
+    beside = {max(LEAST_OPUS, round(times * rate, 2)) for rate in own for times in (1, 2)}
+    return tuple(sorted(beside | set(MUSIC_BITRATES)))
 
 
 def _fine_system(request: ExperimentRequest) -> Iterator[System]:

@@ -65,9 +65,19 @@ EXPERIMENTS: dict[str, Experiment] = {
             has_inputs=True,
         ),
         Experiment("stream", 1, "Streams of many minutes", "not there"),
-        Experiment("detection", 1, "Telling synthetic from real", "IV-H"),
+        Experiment(
+            "edit",
+            1,
+            "A gap filled in",
+            "not there",
+            also=("speaker",),  # whose classifier says whose voice it is
+        ),
+        Experiment("detection", 2, "Telling synthetic from real", "IV-H", has_inputs=True),
+        Experiment("watermark", 1, "The mark in what is made", "not there"),
         Experiment("listening", 1, "Listening tests", "IV-G, IV-I", has_inputs=True),
         Experiment("notes", 1, "Pitch and onset in features of piano", "after Fig. 3, for IV-I"),
+        Experiment("music", 1, "Continuations of music", "IV-I"),
+        Experiment("next_segment", 1, "What comes next in a piece", "after Table IV, for IV-I"),
     )
 }
 """Every experiment by name, in the order of a report."""

@@ -7,6 +7,7 @@ them, hear it. The same recordings go through everything.
 
 from typing import Any
 
+from audiolm.evaluation.corpora import needs_speech
 from audiolm.evaluation.metrics import voicing
 from audiolm.evaluation.report.results import ExperimentResult, Table, TableCell
 from audiolm.evaluation.requirements import Skipped, extra
@@ -29,14 +30,17 @@ def evaluate(request: ExperimentRequest) -> ExperimentResult:
     """Hoarseness of the codec and of Opus.
 
     Raises:
-        Skipped: without praat-parselmouth or pesq, recordings that last a second, or a voice.
+        Skipped: without praat-parselmouth or pesq, recordings that last a second, or a voice; or
+            the recordings are music, of whose chords a tracker of one voice's pitch says nothing.
         CorpusError: if there are no recordings.
     """
     options = request.options.voicing
     extra("parselmouth")
     extra("pesq")
+    found = request.utterances()
+    needs_speech(request.data, found, "reconstruction measures what the codec makes of them")
     count = min(options.recordings, request.limit or options.recordings)
-    chosen = spread_over_speakers(between(request.utterances(), SHORTEST), count, request.seed)
+    chosen = spread_over_speakers(between(found, SHORTEST), count, request.seed)
     conditions = {
         "recordings": f"{len(chosen)}, spread over the speakers, the first "
         f"{options.longest:g} s of each",

@@ -14,7 +14,8 @@ from audiolm.data.batches import CropSampler, Draw, token_batch
 from audiolm.data.speed_perturbation import as_recorded
 from audiolm.data.tokens import TokenStore
 from audiolm.shapes import SAMPLE_RATE, SEMANTIC_HOP
-from audiolm.stages import Layout, Stage, StageConfig, Streams, build_stage
+from audiolm.stages import Layout, Stage, StageConfig, Streams, build_stage, stage_generator
+from audiolm.stages.far_side import far_side_first
 from audiolm.training.optimizer import OptimizationConfig
 from audiolm.training.tasks.task import Loss, TaskTraining, Validation
 
@@ -32,6 +33,9 @@ class StageTraining(TaskTraining):
     as_recorded_from: float = Field(default=0.75, ge=0, le=1)
     """Progress from which copies at other speeds are heard no more: a stage that ends with them
     makes voices that nobody has."""
+    far_side_first: float = Field(default=0.5, ge=0, le=1)
+    """Share of the crops that are given with their far side first, where the layout has
+    `fill_in_the_middle` (Bavarian et al. 2022: up to half and more costs the others nothing)."""
 
 
 class StageTask:
@@ -60,13 +64,16 @@ class StageTask:
         self.steps = round(training.crop_seconds * SAMPLE_RATE / SEMANTIC_HOP)
         self.networks = nn.ModuleDict({name: build_stage(name, config)})
         self.as_recorded_from = training.as_recorded_from
+        fills = config.layout.fill_in_the_middle
+        self.far_side_first = training.far_side_first if fills else 0.0
         self._samplers: dict[tuple[int, bool], CropSampler] = {}  # by rank, and with copies or not
         self._unigram: float | None = None
 
     def batch(self, step: int, rank: int, progress: float = 0.0) -> Streams:
         """Crops of tokens: semantic ids (B, S) and codes (B, Q, F), padded with -1 at the end.
 
-        There are no codes where the tokens have none, for a semantic stage.
+        There are no codes where the tokens have none, for a semantic stage. One that is to fill the
+        middle gets some crops cut in two sides.
         """
         copies = progress < self.as_recorded_from
         if (rank, copies) not in self._samplers:
@@ -76,7 +83,11 @@ class StageTask:
             self._samplers[rank, copies] = CropSampler(
                 lengths, self.steps, self.crops, self.seed, rank, self.world_size
             )
-        return self._streams(self.train, self._samplers[rank, copies].draw(step))
+        streams = self._streams(self.train, self._samplers[rank, copies].draw(step))
+        if not self.far_side_first:
+            return streams
+        generator = stage_generator(self.seed, f"{self.name}: far sides of {step}, {rank}")
+        return far_side_first(streams, self.far_side_first, generator)
 
     def loss(self, network: str, batch: Any, progress: float) -> Loss:
         """Mean cross-entropy of the predicted tokens, in nats; bits by kind for the log."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from audiolm.data.tokens import TokenStore
 from audiolm.model_io.folder import load_part
 from audiolm.model_io.manifest import read_manifest
 from training.toy import SECOND_ROUND
@@ -102,3 +103,22 @@ def test_two_processes_start_from_a_model(train, trained, tmp_path) -> None:
     for part in ("codec", "semantic"):
         assert mine[part].fingerprint == theirs[part].fingerprint
         assert sum(f"{part}: copied from" in line for line in said) == 1
+
+
+def test_two_processes_divide_the_weights(train, trained, tmp_path) -> None:
+    """FSDP from the network of the tokenizer to a stage; the codec is copied."""
+    out = tmp_path / "sharded"
+    sharded = ("--set", "training.sharding=fsdp", "--only", "w2v_bert,clustering,tokens,semantic")
+    answer, _ = train(out, "--from", trained[0], *sharded)
+    assert list(answer["steps"]) == ["w2v_bert", "clustering", "tokens", "semantic"]
+    for part in ("semantic", "stage_semantic"):
+        load_part(out, part)  # one whole file
+    for step in ("w2v_bert", "semantic"):
+        assert list((out / "training" / step / "checkpoint.sharded").glob("step-*/*.distcp"))
+
+
+def test_the_processes_are_the_shares_of_a_corpus(trained, training_corpus, tmp_path) -> None:
+    words = ["-m", "audiolm", "tokenize", training_corpus, "--out", tmp_path / "tokens"]
+    code, _, err = torchrun(*words, "--model", trained[0], "--shard-size", 3, "--threads", 1)
+    assert code == 0, err
+    assert len(TokenStore(tmp_path / "tokens")) == 10

@@ -26,6 +26,7 @@ VERBS = {
     "serve": ("audiolm.cli.serve:command", "A page to play with, and the verbs over HTTP."),
     "detect": ("audiolm.cli.detect:command", "Whether a model made a recording, and its mark."),
     "train": ("audiolm.cli.train:train", "A model from a folder of recordings."),
+    "tokenize": ("audiolm.cli.tokenize:command", "A corpus as tokens, on any number of machines."),
     "evaluate": ("audiolm.cli.evaluate:command", "The tables of the paper, measured."),
     "report": ("audiolm.cli.report:command", "What evaluations and trainings came to."),
     "sweep": ("audiolm.cli.sweep:command", "Which layer, and how many clusters."),

@@ -41,6 +41,7 @@ class Minutes(click.FloatRange):
 )
 @click.option("--restart", is_flag=True, help="Begin these steps anew; the old state is renamed.")
 @click.option("--validation", metavar="FOLDER", help="Recordings to judge by, not trained on.")
+@click.option("--tokens", metavar="TOKENS", help="What audiolm tokenize made of FOLDER.")
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="A setting.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads.")
@@ -56,6 +57,7 @@ def train(
     start: str | None,
     restart: bool,
     validation: str | None,
+    tokens: str | None,
     assignments: tuple[str, ...],
     device: str,
     threads: int | None,
@@ -78,6 +80,8 @@ def train(
         settings.append(f"seed={seed}")
     if validation:
         settings.append(f"data.validation={json.dumps(validation)}")
+    if tokens:
+        settings.append(f"training.tokens.store={json.dumps(tokens)}")
     request = TrainingRequest(
         folder=folder,
         out=out,

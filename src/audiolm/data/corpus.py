@@ -13,6 +13,7 @@ from pathlib import Path
 from audiolm.audio.files import READ_SUFFIXES
 from audiolm.data.headers import measure
 from audiolm.data.layouts import Finding, find_in_folder, find_in_lhotse, find_in_maestro
+from audiolm.data.tars import TAR
 from audiolm.errors import CorpusError
 
 
@@ -62,7 +63,7 @@ class Corpus:
 
 
 def open_corpus(path: str | os.PathLike[str], cache: Path | None = None) -> Corpus:
-    """Find the recordings below `path`: a folder, or a manifest of lhotse (.jsonl, .jsonl.gz).
+    """Find the recordings below `path`: a folder, a tar, or a manifest of lhotse (.jsonl[.gz]).
 
     Args:
         path: where the recordings are; nothing is ever written there.
@@ -78,6 +79,8 @@ def open_corpus(path: str | os.PathLike[str], cache: Path | None = None) -> Corp
         raise CorpusError(f"{root}: there is no such folder; check the path")
     if root.is_dir():
         finding = find_in_maestro(root) or find_in_folder(root)
+    elif root.suffix.lower() == TAR:
+        finding = find_in_folder(root)
     elif root.name.endswith((".jsonl", ".jsonl.gz")):
         finding = find_in_lhotse(root)
     else:

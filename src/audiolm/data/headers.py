@@ -16,6 +16,7 @@ from audiolm._version import __version__
 from audiolm.atomic import replacing
 from audiolm.audio.files import info
 from audiolm.data.names import printable
+from audiolm.data.tars import file_of, on_disk
 from audiolm.errors import AudioError, CorpusError
 
 THREADS = 16
@@ -56,12 +57,16 @@ def _measure(
 ) -> float | str:
     key = printable(path.absolute())
     try:
-        status = path.stat()
+        status = file_of(path).stat()  # of a member's tar
         if not stat.S_ISREG(status.st_mode):
             return f"{path}: is no regular file; move it out of the corpus"
         state = (status.st_size, status.st_mtime_ns)
         before = known.get(key)
-        seconds = before[1] if before is not None and before[0] == state else info(path).seconds
+        if before is not None and before[0] == state:
+            seconds = before[1]
+        else:
+            with on_disk(path) as file:
+                seconds = info(file).seconds
     except AudioError as error:
         return str(error)
     except OSError as error:

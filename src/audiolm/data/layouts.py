@@ -1,7 +1,8 @@
 """Finding the files of a corpus, in the layouts that corpora are published in.
 
 Any folder is searched to the bottom; LibriSpeech and Libri-Light have folders that name the
-speaker; MAESTRO has a table that names the split; lhotse has manifests. What is left out here is
+speaker; MAESTRO has a table that names the split; lhotse has manifests. Tar files (webdataset,
+Lhotse Shar) are searched as if they were folders. What is left out here is
 listed with the reason, so that nothing is missed unsaid.
 """
 
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from audiolm.audio.files import READ_SUFFIXES
+from audiolm.data import shar, tars
 from audiolm.data.names import printable
 from audiolm.errors import CorpusError
 
@@ -59,27 +61,36 @@ class Finding:
 
 
 def find_in_folder(root: Path) -> Finding:
-    """Every file below `root` with the suffix of a recording; speakers from the layout."""
+    """Every file below `root` with the suffix of a recording; speakers from the layout.
+
+    Args:
+        root: a folder, or a single tar file.
+    """
     skipped: list[tuple[Path, str]] = []
     left_out: Counter[str] = Counter()
     files: list[Path] = []
     metadata: set[Path] = set()
+    above_all = root if root.is_dir() else root.parent
     for path in _walk(root, skipped):
         suffix = path.suffix.lower()
         if suffix in READ_SUFFIXES:
-            files.append(path.relative_to(root))
+            files.append(path.relative_to(above_all))
         elif suffix in UNREAD_SUFFIXES:
             skipped.append((path, f"{path}: {suffix} is not read; convert it to WAV or FLAC"))
             left_out[f"end in {suffix}"] += 1
         elif suffix == ".json":
-            metadata.add(path.relative_to(root).with_suffix(""))
+            metadata.add(path.relative_to(above_all).with_suffix(""))
+    in_tars = {path.parent for path in files if path.parent.suffix.lower() == tars.TAR}
+    speakers = shar.speakers(in_tars, above_all)
     # Below an absolute root, so that the folders above a chapter given as root still count.
-    above = root.resolve().parts[-2:]
+    above = above_all.resolve().parts[-2:]
     found = []
     for id, file in zip(_unique_ids(files), files, strict=True):
         has_metadata = bool(metadata) and file.with_suffix("") in metadata
-        speaker = _speaker((*above, *file.parts), has_metadata)
-        found.append(Found(id, root / file, speaker, _split(file.parts[:-1])))
+        speaker = _speaker((*above, *file.parts), has_metadata) or speakers.get(
+            file.with_suffix("")
+        )
+        found.append(Found(id, above_all / file, speaker, _split(file.parts[:-1])))
     folders = len(skipped) - left_out.total()
     return Finding(found, skipped, left_out + Counter({"cannot be read": folders}))
 
@@ -87,13 +98,26 @@ def find_in_folder(root: Path) -> Finding:
 def _walk(root: Path, skipped: list[tuple[Path, str]]) -> Iterator[Path]:
     """Files below `root`, through links too (but never round in a circle), hidden ones left out.
 
-    Folders that cannot be opened are added to `skipped`.
+    A tar is searched like a folder. Folders that cannot be opened, and tars that cannot be read,
+    are added to `skipped`.
     """
 
     def refused(error: OSError) -> None:
         path = Path(error.filename)
         skipped.append((path, f"{path}: cannot be opened ({error.strerror}); permit it"))
 
+    def with_members(path: Path) -> Iterator[Path]:
+        if path.suffix.lower() != tars.TAR:
+            yield path
+            return
+        try:
+            yield from (path / name for name in tars.members(path))
+        except CorpusError as error:
+            skipped.append((path, str(error)))
+
+    if not root.is_dir():
+        yield from with_members(root)
+        return
     seen: set[str] = set()
     for folder, folders, names in os.walk(root, onerror=refused, followlinks=True):
         real = os.path.realpath(folder)
@@ -102,7 +126,9 @@ def _walk(root: Path, skipped: list[tuple[Path, str]]) -> Iterator[Path]:
             continue
         seen.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (Path(folder, name) for name in sorted(names) if not name.startswith("."))
+        for name in shar.without_other_fields(sorted(names)):
+            if not name.startswith("."):
+                yield from with_members(Path(folder, name))
 
 
 def _unique_ids(files: Sequence[Path]) -> list[str]:

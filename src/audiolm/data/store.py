@@ -17,20 +17,20 @@ import hashlib
 import json
 import os
 import shutil
-import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, Self, TypeVar
 
 import numpy as np
 
-from audiolm.atomic import replacing
+from audiolm.atomic import locked, replacing
 from audiolm.audio.files import read, to_int16
 from audiolm.data.corpus import Recording
 from audiolm.data.names import printable
+from audiolm.data.tars import on_disk
 from audiolm.data.waveforms import (
     FORMAT_VERSION,
     DirectStore,
@@ -124,7 +124,7 @@ def _opened_or_decoded(
         return opened()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _locked(folder / "lock"):
+        with locked(folder / "lock"):
             with suppress(CorpusError):  # another process may have made it in the meantime
                 return opened()
             _decode(recordings, state, folder, doing, threads or os.cpu_count() or 1, progress)
@@ -248,7 +248,8 @@ def _decode_chunk(
     end = 0
     for i, recording in enumerate(chunk, start=first):
         try:
-            decoded = to_int16(read(recording.path, SAMPLE_RATE).samples)  # (T,)
+            with on_disk(recording.path) as file:
+                decoded = to_int16(read(file, SAMPLE_RATE).samples)  # (T,)
         except AudioError as error:
             result["skipped"].append((printable(recording.path), printable(str(error))))
             continue
@@ -281,16 +282,3 @@ def _read_chunk(building: Path, first: int) -> dict[str, Any] | None:
 def _content(samples: bytes) -> str:
     """A hash of a recording's samples at 16 kHz."""
     return hashlib.blake2b(samples, digest_size=16).hexdigest()
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """One process at a time; the lock falls when its holder ends, however it ends."""
-    if sys.platform == "win32":
-        yield
-        return
-    import fcntl
-
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -24,7 +24,9 @@ from audiolm.data.tokens import (
     FORMAT_VERSION,
     WRITE_AGAIN,
     TokenFormat,
+    members_of,
     open_shard,
+    shard_count,
     shard_path,
     token_key,
 )
@@ -48,6 +50,7 @@ class TokenWriter:
             noticed; empty: they are told by their ids alone.
         rank: which of the processes this is.
         world: how many processes write.
+        shards: those that this process writes; shard k is rank k % world's when None.
 
     Raises:
         CorpusError: if there are tokens of other recordings or another format in the folder, or it
@@ -63,22 +66,22 @@ class TokenWriter:
         world: int = 1,
         *,
         recordings_fingerprint: str = "",
+        shards: Sequence[int] | None = None,
     ) -> None:
         self.folder, self.format = Path(folder), format
         # As the manifest will have them, in whatever way they came by names that are no UTF-8.
         self.recordings = [replace(one, id=printable(one.id)) for one in recordings]
         self.recordings_fingerprint = recordings_fingerprint
         self._key = token_key(self.recordings, format)
-        count = -(-len(self.recordings) // format.shard_size)
-        self.shards = list(range(rank, count, world))
+        count = shard_count(len(self.recordings), format)
+        self.shards = list(range(rank, count, world) if shards is None else shards)
         self._paths = [shard_path(self.folder, shard) for shard in range(count)]
         for path in sorted(self.folder.glob("shard-*.safetensors")):
             self._refuse_other(path)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            for shard in self.shards:
-                for left_over in self.folder.glob(f".{self._paths[shard].name}.*.part"):
-                    left_over.unlink()
+            if shards is None:  # else the same share may be under way a second time
+                self._remove_left_over(self.shards)
             write_manifest(self.folder / "manifest.jsonl", self.recordings)
         except OSError as error:
             raise _unwritable(self.folder, error) from None
@@ -109,8 +112,7 @@ class TokenWriter:
 
     def members(self, shard: int) -> range:
         """Indices of the recordings whose tokens a shard holds."""
-        first = shard * self.format.shard_size
-        return range(first, min(first + self.format.shard_size, len(self.recordings)))
+        return members_of(shard, len(self.recordings), self.format)
 
     def write(
         self,
@@ -163,9 +165,24 @@ class TokenWriter:
             raise _unwritable(self.folder, error) from None
 
     def finish(self) -> bool:
-        """Write `tokens.json` if all shards of all ranks are there, and say whether they are."""
+        """Write `tokens.json` if all shards of all ranks are there, and say whether they are.
+
+        Whoever finds them all there writes it: of processes that end at the same moment, each the
+        same content, one after the other.
+
+        Raises:
+            CorpusError: if a shard is damaged, or it cannot be written.
+        """
         if not all(path.exists() for path in self._paths):
             return False
+        try:
+            self._write_tokens_json()
+            self._remove_left_over(range(len(self._paths)))
+        except OSError as error:
+            raise _unwritable(self.folder, error) from None
+        return True
+
+    def _write_tokens_json(self) -> None:
         format = self.format
         statistics: dict[str, Any] = {}
         if format.semantic_fingerprint:
@@ -187,7 +204,12 @@ class TokenWriter:
         }
         with replacing(self.folder / "tokens.json") as temporary:
             temporary.write_text(_json(content), encoding="utf-8")
-        return True
+
+    def _remove_left_over(self, shards: Sequence[int]) -> None:
+        """Remove what processes that were killed have left of these shards."""
+        for shard in shards:
+            for left_over in self.folder.glob(f".{self._paths[shard].name}.*.part"):
+                left_over.unlink(missing_ok=True)
 
     def _total(self, name: str) -> int:
         """The sum of `steps` or `frames` over all shards; 0 where there are none."""

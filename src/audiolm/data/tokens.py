@@ -140,6 +140,14 @@ class TokenStore:
         """The codes (Q, F) int64 of one recording."""
         return self._codes(index, 0, self.frames(index))
 
+    def silent(self, index: int) -> np.ndarray | None:
+        """(S,) bool: which semantic steps of one recording are silent; None where nobody noted."""
+        shard, first = self._shard(index), int(self._first_step[index])
+        if "silent" not in shard.keys():  # noqa: SIM118
+            return None
+        flags: np.ndarray = shard.get_slice("silent")[first : first + int(self._steps[index])]
+        return flags.astype(bool)
+
     def crop(self, index: int, start: int, steps: int) -> tuple[Tensor | None, Tensor | None]:
         """Semantic ids and codes of the same stretch of one recording, -1 after its end.
 
@@ -216,7 +224,7 @@ class TokenStore:
 
     def _paths(self) -> list[Path]:
         """All shards."""
-        count = -(-len(self) // self.format.shard_size)
+        count = shard_count(len(self), self.format)
         return [shard_path(self.folder, shard) for shard in range(count)]
 
     def require(self, codec_fingerprint: str = "", semantic_fingerprint: str = "") -> None:
@@ -274,6 +282,17 @@ def token_key(recordings: Sequence[Recording], format: TokenFormat) -> str:
     for recording in recordings:
         digest.update(os.fsencode(f"{recording.id}\n"))
     return digest.hexdigest()
+
+
+def shard_count(recordings: int, format: TokenFormat) -> int:
+    """How many shards hold the tokens of so many recordings."""
+    return -(-recordings // format.shard_size)
+
+
+def members_of(shard: int, recordings: int, format: TokenFormat) -> range:
+    """Indices of the recordings, of so many, whose tokens a shard holds."""
+    first = shard * format.shard_size
+    return range(first, min(first + format.shard_size, recordings))
 
 
 def shard_path(folder: Path, shard: int) -> Path:

@@ -20,6 +20,7 @@ from torch import Tensor
 from audiolm.audio.files import from_int16, read_excerpt
 from audiolm.data.corpus import Recording
 from audiolm.data.names import printable
+from audiolm.data.tars import file_of, on_disk
 from audiolm.errors import CorpusError
 from audiolm.shapes import SAMPLE_RATE
 
@@ -182,7 +183,8 @@ class DirectStore:
         there = _available(start, samples, self.length(index))
         if there == 0:
             return np.zeros(samples, dtype=np.float32)
-        audio = read_excerpt(self.recordings[index].path, start, there, SAMPLE_RATE)
+        with on_disk(self.recordings[index].path) as file:
+            audio = read_excerpt(file, start, there, SAMPLE_RATE)
         return _padded(audio.samples, samples)
 
 
@@ -209,7 +211,7 @@ def files_state(recordings: Sequence[Recording]) -> str:
     digest = hashlib.sha256()
     for recording in recordings:
         try:
-            stat = recording.path.stat()
+            stat = file_of(recording.path).stat()
             state = f"{stat.st_size} {stat.st_mtime_ns}"
         except OSError:
             state = "missing"

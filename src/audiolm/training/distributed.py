@@ -37,7 +37,7 @@ def join(device: torch.device) -> World:
         TrainingError: when torchrun's variables are set but hold no numbers, or the group cannot
             be formed.
     """
-    size = _number("WORLD_SIZE", default=1, least=1)
+    _, size = rank_and_size()
     if size == 1:
         return World()
     if device.type == "cuda":  # what is called "cuda" is another GPU in each process of a machine
@@ -52,6 +52,27 @@ def join(device: torch.device) -> World:
                 f"({' '.join(str(error).split())}); start them with torchrun"
             ) from error
     return World(rank=dist.get_rank(), size=dist.get_world_size())
+
+
+def rank_and_size() -> tuple[int, int]:
+    """Which of torchrun's processes this is, from 0, and of how many; 0 of 1 without torchrun.
+
+    Raises:
+        TrainingError: when torchrun's variables hold no numbers.
+    """
+    size = _number("WORLD_SIZE", default=1, least=1)
+    return (_number("RANK", default=0, least=0) if size > 1 else 0), size
+
+
+def own_gpu(device: torch.device) -> torch.device:
+    """The GPU of this process, where torchrun started several on a machine; else `device`.
+
+    Raises:
+        TrainingError: when torchrun's variables hold no numbers.
+    """
+    if device.type != "cuda" or device.index is not None:
+        return device
+    return torch.device("cuda", _number("LOCAL_RANK", default=0, least=0))
 
 
 def _number(variable: str, default: int, least: int) -> int:

@@ -21,6 +21,7 @@ from audiolm.training.distributed import World
 from audiolm.training.optimizer import AveragedWeights, build_optimizer, only
 from audiolm.training.prefetch import AHEAD, Prefetcher
 from audiolm.training.reporting import TrainingLog
+from audiolm.training.sharding import Sharding, can_be_sharded, recompute, shard, whole
 from audiolm.training.tasks.task import Task, Validation, keep_batch
 
 LOG_EVERY = 20
@@ -49,7 +50,16 @@ class BackwardPass:
     """Of each network's gradient, once this pass was added to it."""
 
 
-def train(task: Task, folder: Path, device: torch.device, world: World, *, quiet: bool) -> Trained:
+def train(
+    task: Task,
+    folder: Path,
+    device: torch.device,
+    world: World,
+    *,
+    sharding: Sharding = "none",
+    recompute_activations: bool = False,
+    quiet: bool,
+) -> Trained:
     """Train `task` to the end of its budget, from its last checkpoint in `folder` if there is one.
 
     Args:
@@ -57,6 +67,8 @@ def train(task: Task, folder: Path, device: torch.device, world: World, *, quiet
         folder: where log and checkpoints are kept.
         device: where it computes.
         world: the processes that train together.
+        sharding: whether weights are divided among them, where the task's networks can be.
+        recompute_activations: inside the blocks, to save memory.
         quiet: no progress, no notes; warnings are said in any case.
 
     Raises:
@@ -69,9 +81,17 @@ def train(task: Task, folder: Path, device: torch.device, world: World, *, quiet
     for network in networks.values():
         distributed.share_weights(network, world)
     first, kept = next(iter(networks.items()))
-    optimizers = {name: build_optimizer(network, config) for name, network in networks.items()}
     averaged = AveragedWeights(kept, config.ema_decay)
-    state = LoopState(networks, optimizers, averaged, world=world)
+    for network in networks.values():
+        if recompute_activations:
+            recompute(network)
+    sharded = sharding == "fsdp" and can_be_sharded(networks)
+    if sharded and world.size > 1:
+        averaged.shard(device, config.precision)
+        for network in networks.values():
+            shard(network, device, config.precision)
+    optimizers = {name: build_optimizer(network, config) for name, network in networks.items()}
+    state = LoopState(networks, optimizers, averaged, world=world, sharded=sharded)
     with (
         TrainingLog(folder, task.name, quiet=quiet, writes=world.writes) as log,
         _stop_asked() as stop,
@@ -104,8 +124,9 @@ def train(task: Task, folder: Path, device: torch.device, world: World, *, quiet
             # One update of each.
             rate = config.learning_rate_at(state.step, progress)
             for name, network in networks.items():
-                distributed.average_gradients(network, world)
-                norm = nn.utils.clip_grad_norm_(network.parameters(), config.clip)
+                if not sharded:  # else the backward pass has averaged them
+                    distributed.average_gradients(network, world)
+                norm = whole(nn.utils.clip_grad_norm_(network.parameters(), config.clip))
                 if not math.isfinite(float(norm)):
                     _stop_for_nan(folder, state.step, name, passes, world)
                 metrics[f"gradient norm {name}"] = norm
@@ -122,8 +143,10 @@ def train(task: Task, folder: Path, device: torch.device, world: World, *, quiet
                 plain = _plain({**metrics, "learning rate": rate, "seconds": state.seconds})
                 log.record("train", state.step, plain)
                 log.show(after, state.step, {"loss": plain["loss"], **plain})
-            if _crosses(progress, after, config.validations) and after < 1 and world.writes:
-                _validate(task, state, log, device, after)
+            if _crosses(progress, after, config.validations) and after < 1:
+                judged = state.averaged.whole()
+                if world.writes:
+                    _validate(task, judged, state.step, log, device, after)
             due = after >= 1 or time.monotonic() - saved_at > config.checkpoint_seconds
             asked = bool(distributed.agree(float(stop.is_set()), world, device))
             if asked or distributed.agree(float(due), world, device):
@@ -134,17 +157,23 @@ def train(task: Task, folder: Path, device: torch.device, world: World, *, quiet
                 raise KeyboardInterrupt
             progress = after
 
-        validation = _validate(task, state, log, device, progress)
+        judged = state.averaged.whole()
+        validation = _validate(task, judged, state.step, log, device, progress)
         if distributed.agree(float(stop.is_set()), world, device):
             raise KeyboardInterrupt
     distributed.wait(world)
-    return Trained(state.averaged.network, state.step, state.seconds, validation.metrics)
+    return Trained(judged, state.step, state.seconds, validation.metrics)
 
 
 def _validate(
-    task: Task, state: LoopState, log: TrainingLog, device: torch.device, progress: float
+    task: Task,
+    averaged: nn.Module,
+    step: int,
+    log: TrainingLog,
+    device: torch.device,
+    progress: float,
 ) -> Validation:
-    """Judge the averaged weights; training's random numbers go on as if nothing had happened."""
+    """Judge the averaged weights of a step; training's random numbers go on undisturbed."""
     devices = [device] if device.type == "cuda" else []
     with (
         torch.random.fork_rng(devices),
@@ -152,11 +181,11 @@ def _validate(
         _autocast(device, task.optimization.precision),
     ):
         torch.manual_seed(0)
-        validation = task.validate(state.averaged.network)
-    log.record("validation", state.step, validation.metrics)
-    log.keep_audio(state.step, validation.audio)
+        validation = task.validate(averaged)
+    log.record("validation", step, validation.metrics)
+    log.keep_audio(step, validation.audio)
     summary = ", ".join(f"{name} {value:.4g}" for name, value in validation.metrics.items())
-    log.say(f"step {state.step}: validation {summary}")
+    log.say(f"step {step}: validation {summary}")
     if progress >= WARNINGS_FROM:
         for warning in validation.warnings:
             log.warn(warning)
@@ -183,7 +212,7 @@ def _batches(task: Task, state: LoopState, device: torch.device) -> Prefetcher[A
 def _gradient_norms(networks: nn.ModuleDict) -> dict[str, Tensor]:
     """Of each network, the norm of the gradients gathered so far; nobody waits for it."""
     return {
-        name: nn.utils.get_total_norm([p.grad for p in n.parameters() if p.grad is not None])
+        name: whole(nn.utils.get_total_norm([p.grad for p in n.parameters() if p.grad is not None]))
         for name, n in networks.items()
     }
 

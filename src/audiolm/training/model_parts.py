@@ -209,6 +209,9 @@ def _preset_to_share(preset: "Preset") -> dict[str, Any]:
     shared = preset.model_dump(mode="json")
     if preset.data.validation:
         shared["data"]["validation"] = printable(Path(preset.data.validation).resolve().name)
+    if preset.training.tokens.store:
+        name = printable(Path(preset.training.tokens.store).resolve().name)
+        shared["training"]["tokens"]["store"] = name
     return shared
 
 

@@ -9,9 +9,11 @@ from typing import Literal
 import torch
 from pydantic import Field
 from torch import nn
+from torch.distributed.tensor import DTensor
 
 from audiolm.configuration import Configuration
 from audiolm.errors import ConfigurationError
+from audiolm.training.sharding import gather_into, shard
 
 
 class OptimizationConfig(Configuration):
@@ -97,18 +99,35 @@ class AveragedWeights:
     """An exponential moving average of a network's weights; its buffers are copied as they are.
 
     The decay starts low, so that the first average is not the random start.
+
+    Args:
+        network: as it begins; not sharded yet.
+        decay: of the average; 0 keeps the last weights.
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:
         self.network = copy.deepcopy(network).eval().requires_grad_(False)
         self.decay = decay
+        self._plain: nn.Module | None = None
+
+    def shard(self, device: torch.device, precision: str) -> None:
+        """Divide the averages among the processes, as the network is divided."""
+        self._plain = copy.deepcopy(self.network)
+        shard(self.network, device, precision)
+
+    def whole(self) -> nn.Module:
+        """The averaged network, in one piece; where it is sharded every process calls this."""
+        return self.network if self._plain is None else gather_into(self._plain, self.network)
 
     @torch.no_grad()
     def update(self, network: nn.Module, step: int) -> None:
         """Move the average towards `network` after update number `step` (from 0)."""
         decay = min(self.decay, (1 + step) / (10 + step)) if self.decay else 0.0
-        averages: list[torch.Tensor] = list(self.network.parameters())
-        torch._foreach_lerp_(averages, list(network.parameters()), 1 - decay)
+        averages, weights = (
+            [p.to_local() if isinstance(p, DTensor) else p for p in one.parameters()]
+            for one in (self.network, network)
+        )
+        torch._foreach_lerp_(averages, weights, 1 - decay)
         for mine, theirs in zip(self.network.buffers(), network.buffers(), strict=True):
             mine.copy_(theirs)
 

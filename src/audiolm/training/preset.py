@@ -20,6 +20,7 @@ from audiolm.training.clustering import ClusteringConfig
 from audiolm.training.derivation import derived, last_clustering
 from audiolm.training.opening import DataConfig
 from audiolm.training.recipe import STEPS
+from audiolm.training.sharding import Sharding
 from audiolm.training.tasks.codec import CodecTraining
 from audiolm.training.tasks.detector import DetectorTraining
 from audiolm.training.tasks.stage import StageTraining
@@ -57,6 +58,12 @@ class StepsConfig(Configuration):
     """The stages, by name."""
     detector: DetectorTraining = DetectorTraining()
     """The detector of what the model makes."""
+    sharding: Sharding = "none"
+    """Whether several processes divide the weights of Transformers and Conformers among themselves
+    (`fsdp`), or each holds them all; what is learnt is the same."""
+    recompute_activations: bool = False
+    """Whether blocks keep no activations for the backward pass (activation checkpointing): less
+    memory, a third more work, the same result."""
 
 
 class Preset(Configuration):

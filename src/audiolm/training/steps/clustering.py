@@ -8,7 +8,7 @@ from audiolm.errors import TrainingError
 from audiolm.model_io.folder import save_part
 from audiolm.part import fingerprint
 from audiolm.semantic.w2v_bert import W2vBert
-from audiolm.training.checkpoint import read_checkpoint
+from audiolm.training.checkpoint import CHECKPOINT, averaged_weights
 from audiolm.training.clustering import Clustering, ClusteringConfig, cluster
 from audiolm.training.step_folder import StepFolder
 from audiolm.training.steps.step import Context, Step
@@ -85,8 +85,11 @@ class ClusteringStep(Step):
             TrainingError: when it was not trained yet.
         """
         step = self.trained_by
-        path, saved = read_checkpoint(step.folder(context).path, context.reporter.warn)
-        if saved is None:
-            raise TrainingError(f"{path}: is not there yet; give --only {step.name} first")
-        weights: dict[str, Tensor] = saved["averaged"]
+        config = step.network(context.preset)
+        assert config is not None
+        folder = step.folder(context).path
+        weights = averaged_weights(folder, lambda: W2vBert(config), context.reporter.warn)
+        if weights is None:
+            missing = folder / CHECKPOINT
+            raise TrainingError(f"{missing}: is not there yet; give --only {step.name} first")
         return weights

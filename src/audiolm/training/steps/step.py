@@ -246,6 +246,8 @@ class TrainingStep(Step):
             self.folder(context).path,
             context.device,
             context.world,
+            sharding=context.preset.training.sharding,
+            recompute_activations=context.preset.training.recompute_activations,
             quiet=context.reporter.quiet,
         )
         part = task.export(trained.averaged)

@@ -2,8 +2,9 @@
 
 from typing import TYPE_CHECKING
 
+from audiolm.data.tokens import TokenStore
 from audiolm.training.steps.step import Context, Step
-from audiolm.training.tokenizing import TokenizingConfig, tokenize_corpus
+from audiolm.training.tokenizing import TokenizingConfig, take_tokens, tokenize_corpus
 
 if TYPE_CHECKING:
     from audiolm.training.preset import Preset
@@ -26,19 +27,25 @@ class TokensStep(Step):
         return prints | {"semantic": context.tokenizer().fingerprint()}
 
     def run(self, context: Context) -> dict[str, float]:
-        """Write the tokens that are not there yet."""
+        """Write the tokens that are not there yet, or take them from a store of the corpus."""
         config = context.preset.training.tokens
         codec = context.codec().to(context.device) if self._with_codes(context) else None
         tokenizer = context.tokenizer().to(context.device)
+        made = None if config.store is None else TokenStore(config.store)
+        if made is not None:
+            made.require(codec.fingerprint() if codec else "", tokenizer.fingerprint())
         train, validation = context.recordings
         parts = {"train": train.at_speeds(config.speed_perturbation), "validation": validation}
         metrics: dict[str, float] = {}
         for name, recordings in parts.items():
             place = self.folder(context).path / name
-            with context.reporter.bar(f"tokens {name}") as bar:
-                store = tokenize_corpus(
-                    codec, tokenizer, recordings, place, config, context.world, bar
-                )
+            if made is not None:
+                store = take_tokens(made, recordings, place, config, context.world)
+            else:
+                with context.reporter.bar(f"tokens {name}") as bar:
+                    store = tokenize_corpus(
+                        codec, tokenizer, recordings, place, config, context.world, bar
+                    )
             metrics |= {
                 f"{name} {key}": value
                 for key, value in store.statistics.items()

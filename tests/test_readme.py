@@ -48,7 +48,8 @@ def there(place: Path, monkeypatch) -> None:
 def test_there_are_commands_of_every_verb() -> None:
     verbs = {shlex.split(command)[1] for command in COMMANDS}
     assert verbs >= {
-        "continue", "resynthesize", "generate", "reconstruct", "info", "benchmark", "train", "serve",
+        "continue", "resynthesize", "generate", "reconstruct", "info", "benchmark", "train",
+        "serve",
     }  # fmt: skip
 
 

@@ -6,14 +6,13 @@ models/NAME/MODEL_CARD.md, is written by hand.
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 import audiolm
-from audiolm.model_io.folder import load_part, save_part
-from audiolm.model_io.manifest import read_manifest
-from audiolm.parts import DETECTOR
+from audiolm.model_io.folder import save_part
+from audiolm.model_io.manifest import read_manifest, write_manifest
 
 MODELS = Path(__file__).parents[1] / "src" / "audiolm" / "models"
 ORDER = [
@@ -24,6 +23,7 @@ ORDER = [
     "stage_fine",
     "stage_acoustic_only",
     "stage_parallel",
+    "detector",
 ]
 ABOUT = {
     "speech": {
@@ -33,7 +33,15 @@ ABOUT = {
             "source": "V. Panayotov, G. Chen, D. Povey, S. Khudanpur, ICASSP 2015",
             "licence": "CC BY 4.0",
         },
-    }
+    },
+    "piano": {
+        "licence": "CC BY-SA 3.0 DE",
+        "data": {
+            "corpus": "performances of piano-midi.de, rendered by scripts/render_piano.py",
+            "source": "Bernd Krueger, www.piano-midi.de",
+            "licence": "CC BY-SA 3.0 DE",
+        },
+    },
 }
 
 
@@ -50,10 +58,18 @@ def main(words: Sequence[str] | None = None) -> None:
     told = {**lm.info.model_dump(), **about, "data": data, "name": arguments.name}
     for name in sorted(lm.parts, key=ORDER.index):  # one by one: card and prompt stay as they are
         save_part(MODELS / arguments.name, name, lm.parts[name], told)
-    if DETECTOR.name in read_manifest(arguments.run).parts:
-        detector = load_part(arguments.run, DETECTOR.name)
-        save_part(MODELS / arguments.name, DETECTOR.name, detector, told)
+    leave_out(MODELS / arguments.name, lm.parts)
     print(f"{MODELS / arguments.name}: {lm.fingerprint}")
+
+
+def leave_out(folder: Path, kept: Collection[str]) -> None:
+    """Remove the parts of a bundled model that the new one does not have."""
+    manifest = read_manifest(folder)
+    gone = {name: entry for name, entry in manifest.parts.items() if name not in kept}
+    there = {name: entry for name, entry in manifest.parts.items() if name in kept}
+    write_manifest(folder, manifest.model_copy(update={"parts": there}))
+    for entry in gone.values():
+        (folder / entry.file).unlink()
 
 
 if __name__ == "__main__":

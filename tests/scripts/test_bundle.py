@@ -5,6 +5,7 @@ import json
 import pytest
 
 import audiolm
+from audiolm.parts import PARTS
 from tiny import tiny_model
 
 
@@ -30,6 +31,15 @@ def test_parts_and_words_come_along_and_training_does_not(script, tmp_path, monk
     assert not (models / "speech" / "training").exists()
 
 
+def test_what_the_new_model_lacks_goes(script, tmp_path, monkeypatch):
+    models = tmp_path / "models"
+    monkeypatch.setattr(script, "MODELS", models)
+    for kinds in (("semantic", "coarse", "fine"), ("semantic", "coarse")):
+        tiny_model(kinds=kinds).save(tmp_path / "run")
+        script.main([str(tmp_path / "run"), "speech"])
+    assert set(audiolm.load(models / "speech").stages) == {"semantic", "coarse"}
+    assert not (models / "speech" / "stage_fine.safetensors").exists()
+
+
 def test_every_part_of_a_model_has_its_place(script, tmp_path, monkeypatch):
-    kinds = ("semantic", "coarse", "fine", "acoustic_only")
-    assert set(tiny_model(kinds=kinds).parts) <= set(script.ORDER)
+    assert set(script.ORDER) == set(PARTS)

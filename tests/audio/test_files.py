@@ -7,6 +7,7 @@ import pytest
 import soundfile
 
 from audiolm.atomic import replacing
+from audiolm.audio import blocks
 from audiolm.audio.decoding import Decoder
 from audiolm.audio.files import (
     ClippingWarning,
@@ -348,16 +349,17 @@ def test_output_folder_that_cannot_be_written(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.wav"]
 
 
-def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
-    path = tmp_path / "out.wav"
+@pytest.mark.parametrize(("suffix", "writer"), [("wav", "to_int16"), ("flac", "write")])
+def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, suffix, writer):
+    path = tmp_path / f"out.{suffix}"
     path.write_bytes(b"old")
 
     def fail_half_way(*_):
         assert len(list(tmp_path.iterdir())) == 2
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(soundfile.SoundFile, "write", fail_half_way)
-    with pytest.raises(AudioError, match=r"out\.wav: cannot be written \(No space left"):
+    monkeypatch.setattr(blocks if suffix == "wav" else soundfile.SoundFile, writer, fail_half_way)
+    with pytest.raises(AudioError, match=rf"out\.{suffix}: cannot be written \(No space left"):
         write(path, Audio(np.full(10, 0.1, dtype=np.float32), 16_000))
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]

@@ -28,7 +28,9 @@ def test_figures_as_json(audiolm, model):
     stream = report["stream"]
     first = stream["first_chunk"]
     assert stream["streams"] == 10
-    assert first["lasts"] == pytest.approx(0.4)  # a chunk of the fine stage
+    assert first["lasts"] == pytest.approx(
+        0.38
+    )  # a chunk of the fine stage, but for what the mark holds back
     assert 0 < first["p50"] <= first["p95"]
     assert stream["x_real_time"] > 0
     assert report["peak_memory_bytes"] > 50e6
@@ -40,7 +42,7 @@ def test_figures_for_people(audiolm, tmp_path):
     assert answer.code == 0
     assert "stage coarse" in answer.out
     assert "stage fine" not in answer.out
-    assert "first 0.08 s" in answer.out
+    assert "first 0.06 s" in answer.out
 
 
 @pytest.mark.parametrize(("share", "expected"), [(0.5, 10), (0.95, 19), (1.0, 20)])

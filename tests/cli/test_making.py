@@ -69,7 +69,8 @@ def test_samples_are_numbered_and_each_can_be_made_alone(audiolm, model, prompt,
     )
     assert not (tmp_path / "out.wav").exists()
     audiolm(*common, "-o", tmp_path / "second.wav", "--seed", 6)
-    files = [(tmp_path / name).read_bytes() for name in (*names, "second.wav")]
+    # Not byte for byte: a file says when it was made.
+    files = [read(tmp_path / name).samples.tobytes() for name in (*names, "second.wav")]
     assert files[1] == files[3]
     assert len(set(files)) == 3
 
@@ -109,7 +110,8 @@ def test_sampling_options_replace_the_models_own(audiolm, model, prompt, tmp_pat
     audiolm(*common, tmp_path / "one.wav", "--top-k", 1, "--seed", 1)
     audiolm(*common, tmp_path / "two.wav", "--top-k", 1, "--seed", 2)
     plain, equal, hot, one, two = (
-        (tmp_path / f"{name}.wav").read_bytes() for name in ("plain", "same", "hot", "one", "two")
+        read(tmp_path / f"{name}.wav").samples.tobytes()
+        for name in ("plain", "same", "hot", "one", "two")
     )
     assert plain == equal != hot
     assert one == two != plain

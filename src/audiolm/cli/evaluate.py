@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     default="",
     metavar="NAME,...",
     help="Only these: abx, reconstruction, voicing, content, speaker, probes, continuation, "
-    "stream, detection, listening, notes, music, next_segment.",
+    "stream, edit, detection, watermark, listening, notes, music, next_segment.",
 )
 @click.option("--limit", type=click.IntRange(1), help="At most so many items in each experiment.")
 @click.option(

@@ -39,7 +39,9 @@ def old_folder(lm, tmp_path):
 
 
 def test_an_old_folder_loads_and_sounds_the_same(lm, old_folder):
-    a, b = (model.continuation(noise(1.0), 0.5, seed=3) for model in (lm, load(old_folder)))
+    # Without the mark, which tells the fingerprint: of names, too.
+    models = (lm, load(old_folder))
+    a, b = (model.continuation(noise(1.0), 0.5, seed=3, mark=False) for model in models)
     assert (a.samples == b.samples).all()
 
 

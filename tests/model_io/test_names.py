@@ -51,7 +51,7 @@ def edit(folder, change):
 def test_the_table_holds_the_parts_of_the_format():
     stages = ["stage_semantic", "stage_coarse", "stage_fine", "stage_acoustic_only"]
     stages.append("stage_parallel")
-    assert list(PARTS) == ["codec", "semantic", *stages]
+    assert list(PARTS) == ["codec", "semantic", *stages, "detector"]
     assert all(part.file == f"{name}.safetensors" for name, part in PARTS.items())
     assert stage_part("coarse") is part_kind("stage_coarse")
 

@@ -16,7 +16,6 @@ import numpy as np
 
 from audiolm.audio.files import read
 from audiolm.audio.waveform import Audio
-from audiolm.data.corpus import open_corpus
 from audiolm.detecting import ChosenDetector, own_detector
 from audiolm.errors import AudioLMError
 from audiolm.evaluation.corpora import Utterance
@@ -27,7 +26,12 @@ from audiolm.evaluation.report.results import ExperimentResult, Table, TableCell
 from audiolm.evaluation.requirements import Skipped
 from audiolm.evaluation.selection import spread_over_speakers
 from audiolm.evaluation.tables.contract import ExperimentRequest
-from audiolm.evaluation.tables.detection_pairs import Pairs, continued_pairs, strangers_to
+from audiolm.evaluation.tables.detection_pairs import (
+    Pairs,
+    continued_pairs,
+    of_another_corpus,
+    strangers_to,
+)
 from audiolm.evaluation.tables.fitted_detector import fitted
 from audiolm.evaluation.tables.other_generators import other_generators
 from audiolm.model_io.manifest import read_manifest
@@ -318,8 +322,8 @@ def _of_corpora(
     options, model, metrics = request.options.detection, request.model, dict[str, Metric]()
     rows: list[list[TableCell]] = []
     for folder in options.corpora:
-        utterances = [Utterance(recording) for recording in open_corpus(Path(folder)).recordings]
-        chosen = spread_over_speakers(utterances, request.limit or options.clips, request.seed)
+        heard_nowhere = of_another_corpus(Path(folder))
+        chosen = spread_over_speakers(heard_nowhere, request.limit or options.clips, request.seed)
         clips = [read(u.recording.path, SAMPLE_RATE).first(options.seconds) for u in chosen]
         coded = [model.reconstruction(clip, levels_made(model)) for clip in clips]
         who, key = [u.speaker for u in chosen], Path(folder).name

@@ -6,9 +6,11 @@ through the codec: the voice, the text before it and the length tell nothing.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from audiolm.audio.files import read
 from audiolm.audio.waveform import Audio
+from audiolm.data.corpus import open_corpus
 from audiolm.evaluation.corpora import Utterance
 from audiolm.evaluation.generated import levels_made
 from audiolm.evaluation.requirements import Skipped
@@ -89,3 +91,12 @@ def continued_pairs(request: ExperimentRequest, pool: list[Utterance], seconds: 
         coded.append(model.reconstruction(audio, levels_made(model)).last(seconds))
     made = [answer.last(seconds) for answer in answers]
     return Pairs([u.speaker for u in chosen], raw, coded, made, answers)
+
+
+def of_another_corpus(folder: Path) -> list[Utterance]:
+    """All recordings of a corpus that has nothing to do with what is evaluated.
+
+    Raises:
+        CorpusError: it is not there.
+    """
+    return [Utterance(recording) for recording in open_corpus(folder).recordings]

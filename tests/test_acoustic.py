@@ -119,3 +119,10 @@ def test_a_stream_goes_frame_by_frame_even_where_the_models_own_way_is_parallel(
     assert np.allclose(streamed, expected.samples, atol=1e-4)
     other = own.continuation(prompt, 0.6, seed=2, continuation_only=True)
     assert not np.allclose(streamed, other.samples, atol=1e-4)
+
+
+def test_a_model_in_the_making_does_without_the_stage_it_prefers():
+    bare = tiny_model(kinds=("semantic", "coarse"))
+    bare.info = ModelInfo(acoustic="parallel")
+    plain = tiny_model(kinds=("semantic", "coarse")).unconditional(0.4)
+    assert np.array_equal(bare.unconditional(0.4).samples, plain.samples)

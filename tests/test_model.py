@@ -187,10 +187,13 @@ def test_sampling_settings_reach_the_stages(lm, spied):
 
 
 def test_a_model_may_bring_sampling_settings_of_its_own(lm):
-    info = ModelInfo(sampling={"semantic": {"temperature": 0.9, "top_p": 0.95}})
+    info = ModelInfo(
+        sampling={"semantic": {"temperature": 0.9, "top_p": 0.95}, "fine": {"top_k": 3}}
+    )
     own = AudioLM(lm.codec, lm.semantic, lm.stages, info=info)
     assert own.sampling["semantic"] == Sampling(temperature=0.9, top_p=0.95)
     assert own.sampling["coarse"] == Sampling(temperature=0.8)
+    assert own.sampling["fine"] == Sampling(temperature=0.6, top_k=3)  # the rest as in the paper
 
 
 @pytest.mark.parametrize("seconds", [0.5, 1.0, 3.3])

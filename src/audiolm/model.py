@@ -120,9 +120,13 @@ class AudioLM:
 
     @property
     def sampling(self) -> dict[str, Sampling]:
-        """How each kind of stage is sampled unless a call says otherwise."""
-        own = {k: parse(Sampling, v, f"sampling.{k}") for k, v in self.info.sampling.items()}
-        return {**DEFAULT_SAMPLING, **own}
+        """How each kind of stage is sampled unless a call says otherwise: as in the paper, but for
+        what the model's folder says."""
+        chosen = dict(DEFAULT_SAMPLING)
+        for kind, says in self.info.sampling.items():
+            settings = {**DEFAULT_SAMPLING[kind].model_dump(), **says}
+            chosen[kind] = parse(Sampling, settings, f"sampling.{kind}")
+        return chosen
 
     @property
     def levels(self) -> int:

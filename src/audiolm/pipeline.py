@@ -265,7 +265,7 @@ def chosen_acoustic(
     asked: Acoustic | None,
     passes: Sequence[int] | None,
 ) -> tuple[Acoustic, Mapping[str, Stage]]:
-    """How coarse codes are made: as asked, else the model's own way, else autoregressively.
+    """How coarse codes are made: as asked, else the model's own way if it can, else one by one.
 
     Returns:
         It, and the stages, the parallel one with so many passes.
@@ -276,7 +276,8 @@ def chosen_acoustic(
     """
     if asked is not None and asked not in tuple(MAKERS):
         raise ConfigurationError(f"acoustic: {asked!r} is not known; use {' or '.join(MAKERS)}")
-    acoustic = asked or own or "autoregressive"
+    # A model in the making may not have the stage yet that its preset prefers.
+    acoustic = asked or (own if own and MAKERS[own] in stages else None) or "autoregressive"
     if passes is not None and acoustic != "parallel":
         raise ConfigurationError(
             "passes: codes are made one after the other, not in passes; ask for acoustic = "

@@ -2,6 +2,7 @@
 
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -18,12 +19,12 @@ def measure(model: str, repeats: int, quick: bool) -> Section:
         commands = {
             "audiolm --version": ["--version"],
             "audiolm continue --seconds 7": ["continue", prompt, *out, "--seconds", "7"],
-            "audiolm continue --seconds 60": ["continue", prompt, *out, "--seconds", "60"],
+            "audiolm continue --seconds 30": ["continue", prompt, *out, "--seconds", "30"],
             "audiolm resynthesize": ["resynthesize", prompt, *out],
             "audiolm reconstruct": ["reconstruct", prompt, *out],
         }
         if quick:
-            del commands["audiolm continue --seconds 60"], commands["audiolm resynthesize"]
+            del commands["audiolm continue --seconds 30"], commands["audiolm resynthesize"]
         runs: dict[str, list[CommandRun]] = {name: [] for name in commands}
 
         def run(name: str) -> float:
@@ -32,7 +33,7 @@ def measure(model: str, repeats: int, quick: bool) -> Section:
             runs[name].append(run_command([sys.executable, "-m", "audiolm", *arguments, *more]))
             return runs[name][-1].seconds
 
-        times = in_turns({name: lambda name=name: run(name) for name in commands}, repeats)
+        times = in_turns({name: partial(run, name) for name in commands}, repeats)
     rows = [
         [
             f"`{name}`",

@@ -23,7 +23,8 @@ PROMPT_SECONDS, SECONDS = 3.0, 7.0
 
 def measure_conditions(model: str, cores: int, repeats: int, quick: bool) -> Section:
     """`audiolm benchmark` on one core, on all, and with a process that computes beside it."""
-    conditions = [("one core", 1, 1, False)]
+    # Name, cores that it is kept to, threads, whether another process computes beside it.
+    conditions: list[tuple[str, int | None, int, bool]] = [("one core", 1, 1, False)]
     if cores > 1 and not quick:
         conditions += [
             (f"{cores} cores", cores, cores, False),

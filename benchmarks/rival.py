@@ -40,12 +40,17 @@ def audiolm_pytorch(layers: int, width: int) -> Callable[[int], float]:
     for name in STAND_INS:
         module = sys.modules[name] = StandIn(name)
         module.__spec__, module.__path__ = ModuleSpec(name, None), []
-    from audiolm_pytorch import CoarseTransformer, CoarseTransformerWrapper, SoundStream, t5
-    from transformers import T5Config
+    from audiolm_pytorch import (  # type: ignore[import-not-found]
+        CoarseTransformer,
+        CoarseTransformerWrapper,
+        SoundStream,
+        t5,
+    )
+    from transformers import T5Config  # type: ignore[import-not-found]
 
     t5.T5_CONFIGS[t5.DEFAULT_T5_NAME] = {"config": T5Config()}  # else it asks the network for it
 
-    class NoCodec(SoundStream):
+    class NoCodec(SoundStream):  # type: ignore[misc]
         rq_groups = 1
 
         def __init__(self) -> None:

@@ -4,9 +4,10 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -138,10 +139,10 @@ def measure(
 ) -> Section:
     """Tokens a second of three programs, and of a machine that does nothing but read."""
     rows, versions, notes = [], set[str](), []
+    python: Path | None = None
     try:
         python = environment()
     except UnavailableError as error:
-        python = None
         notes.append(f"Others are left out, their environment cannot be made: {error}")
     for count in cores:
         with threads(count):
@@ -150,14 +151,14 @@ def measure(
                 stage = stage_of("coarse", size)
                 assert isinstance(stage, AutoregressiveStage)
                 run, tokens = decoding("coarse", stage, FRAMES["audiolm"])
-                actions = {"audiolm": lambda run=run, tokens=tokens: run() / tokens}
+                actions: dict[str, Callable[[], float]] = {"audiolm": _per_token(run, tokens)}
                 with ExitStack() as stack:
-                    for name in RIVALS if python else ():
+                    for name in RIVALS:
+                        if python is None:
+                            continue
                         other = stack.enter_context(rival(python, name, size, count))
                         versions.add(other.version)
-                        actions[name] = lambda other=other, name=name: other.seconds_a_token(
-                            FRAMES[name]
-                        )
+                        actions[name] = partial(other.seconds_a_token, FRAMES[name])
                     times = in_turns(actions, repeats)
                 frames = PROMPT_FRAMES + FRAMES["audiolm"]
                 positions = 1 + frames // 2 + 4 * (frames - FRAMES["audiolm"] // 2)  # on average
@@ -195,6 +196,10 @@ def measure(
         rows,
         [*notes, *([f"With {', '.join(sorted(versions))}."] if versions else [])],
     )
+
+
+def _per_token(run: Callable[[], float], tokens: int) -> Callable[[], float]:
+    return lambda: run() / tokens
 
 
 def _times_as_fast(ours: Sequence[float], others: Sequence[float]) -> float:

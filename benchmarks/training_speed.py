@@ -1,5 +1,6 @@
 """Training on this machine: how many steps and tokens a second, and how much of what it can do."""
 
+import importlib
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -38,9 +39,7 @@ def estimate_scale() -> ModuleType:
     """`scripts/estimate_scale.py`, which times the steps of stages and counts operations."""
     if str(SCRIPTS) not in sys.path:
         sys.path.append(str(SCRIPTS))
-    import estimate_scale
-
-    return estimate_scale
+    return importlib.import_module("estimate_scale")
 
 
 def measure(preset_name: str, cores: int, repeats: int) -> Section:

@@ -156,7 +156,11 @@ def measure(
                     for name in RIVALS:
                         if python is None:
                             continue
-                        other = stack.enter_context(rival(python, name, size, count))
+                        try:
+                            other = stack.enter_context(rival(python, name, size, count))
+                        except UnavailableError as error:
+                            notes.append(f"{name} at {size} is left out: {error}")
+                            continue
                         versions.add(other.version)
                         actions[name] = partial(other.seconds_a_token, FRAMES[name])
                     times = in_turns(actions, repeats)

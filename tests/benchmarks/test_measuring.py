@@ -118,6 +118,15 @@ def test_without_their_environment_rivals_are_left_out(monkeypatch) -> None:
     assert "10.0 GB/s" in section.notes[1]
 
 
+def test_a_rival_that_cannot_start_leaves_the_others_in(monkeypatch) -> None:
+    monkeypatch.setattr(rivals, "environment", lambda: sys.executable)
+    monkeypatch.setattr(rivals, "RIVALS", ("nobody",))
+    monkeypatch.setattr(rivals, "bandwidth", lambda repeats: 1e10)
+    section = rivals.measure((Size(1, 64),), (1,), repeats=1, bandwidth_repeats=1)
+    assert section.rows[0][3] == "–"
+    assert "nobody at 1 x 64 is left out" in section.notes[0]
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [(1234.5, "1234"), (99.96, "100"), (12.34, "12.3"), (0.01234, "0.0123"), (None, "–")],

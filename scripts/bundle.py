@@ -29,8 +29,11 @@ ABOUT = {
     "speech": {
         "licence": "CC BY 4.0",
         "data": {
-            "corpus": "LibriSpeech train-clean-100, 2,583 utterances of 251 speakers, 8.86 h",
-            "source": "V. Panayotov, G. Chen, D. Povey, S. Khudanpur, ICASSP 2015",
+            "corpus": "LibriSpeech train-clean-100, 2,583 utterances of 251 speakers, 8.86 h; "
+            "decoder, semantic, coarse and parallel stage speechocean762 as well, 1,921 utterances "
+            "of 95 speakers, 1.75 h",
+            "source": "V. Panayotov, G. Chen, D. Povey, S. Khudanpur, ICASSP 2015; J. Zhang et "
+            "al., Interspeech 2021",
             "licence": "CC BY 4.0",
         },
     },

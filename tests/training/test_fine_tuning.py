@@ -105,9 +105,9 @@ def test_stages_take_what_they_knew_of_the_old_ids_to_the_new_ones(
     met = counts.sum(1) > 0
     assert int(met.sum()) > 10
     shares = counts[met] / counts[met].sum(1, keepdim=True)
-    rows = theirs.transformer.embedding.weight[2:]  # START, END, then the ids
-    assert len(mine.transformer.embedding.weight) == 2 + new.clusters != 2 + old.clusters
-    assert torch.allclose(mine.transformer.embedding.weight[2:][met], shares @ rows, atol=1e-3)
+    rows = theirs.transformer.embedding.weight[2:-1]  # START, END, the ids, the separator
+    assert len(mine.transformer.embedding.weight) == 3 + new.clusters != 3 + old.clusters
+    assert torch.allclose(mine.transformer.embedding.weight[2:-1][met], shares @ rows, atol=1e-3)
     again = train("--from", trained_model, *only, *settings, *quick)
     assert again[0] == 0
     assert "hearing which" not in again[1]  # a finished step is not begun again

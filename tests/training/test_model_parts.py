@@ -70,7 +70,7 @@ def test_made_by_sees_a_change_in_any_room_of_the_package(tmp_path, monkeypatch)
 def test_how_the_model_is_to_be_used_is_told() -> None:
     about = about_model(load_preset("small", ["acoustic=parallel"]), Path("mine"), {})
     assert about["sampling"]["semantic"] == {"temperature": 1.0}
-    assert about["sampling"]["parallel"] == {"guidance": 1.5}
+    assert about["sampling"]["parallel"] == {"temperature": 1.0, "guidance": 1.5}
     assert (about["levels"], about["acoustic"]) == (4, "parallel")
 
 

@@ -24,7 +24,9 @@ import rivals
 import stage_speed
 import training_speed
 from audiolm.atomic import replacing
-from audiolm.pretrained import load
+from audiolm.model_io.manifest import read_manifest
+from audiolm.pretrained import find, load
+from audiolm.training.model_parts import made_by
 from document import Section, markdown
 from machine import Machine, describe
 
@@ -81,7 +83,9 @@ def opening(asked: argparse.Namespace, machine: Machine) -> str:
         "# Performance",
         f"Printed by `{command}` on {date.today()}: {machine.processor}, {machine.cores} "
         f"core{'s' * (machine.cores > 1)}{memory}; Python {sys.version.split()[0]}, PyTorch "
-        f"{torch.__version__} ({capability}){load}. Everything on the CPU.",
+        f"{torch.__version__} ({capability}){load}. Everything on the CPU, seed 0. {made_by()}; "
+        f"model `{asked.model}` of fingerprint "
+        f"{read_manifest(find(asked.model)).fingerprint[:16]}.",
     ]
     if machine.is_busy:
         lines.append(f"**Warning: {_busy(machine)}**")

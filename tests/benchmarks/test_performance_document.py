@@ -1,5 +1,7 @@
 """`python benchmarks/run.py`: tables on tiny sizes, and answers that are not lost."""
 
+import re
+
 import pytest
 import torch
 
@@ -29,6 +31,7 @@ def test_a_quick_run_prints_its_tables(model, tmp_path, monkeypatch) -> None:
     assert run.main([*words, "--model", str(model), "--out", str(out)]) == 0
     text = out.read_text()
     assert text.startswith("# Performance\n\nPrinted by `python benchmarks/run.py --quick` on ")
+    assert re.search(r"seed 0\. audiolm \S+.*; model `.*` of fingerprint [0-9a-f]{16}\.", text)
     assert "the figures mean nothing" in text
     for kind in ("semantic", "coarse", "fine", "parallel"):
         assert f"\n| {kind} | " in text

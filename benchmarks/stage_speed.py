@@ -20,8 +20,8 @@ from audiolm.stages import (
     build_stage,
 )
 from audiolm.stages.cache import quick_weights
-from audiolm.stages.layout import MASK
 from audiolm.stages.masked_decoding import quick_products
+from audiolm.stages.streams import MASK
 from audiolm.training.preset import load_preset
 from document import Section, number
 from machine import threads

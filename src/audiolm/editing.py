@@ -37,7 +37,7 @@ from audiolm.safety.watermark import Payload, mark
 from audiolm.semantic.contract import SemanticTokenizer
 from audiolm.shapes import CODEC_HOP, FRAMES_PER_STEP, SAMPLE_RATE, SEMANTIC_HOP, SemanticIds
 from audiolm.stages import Stage, Streams
-from audiolm.stages.layout import MASK
+from audiolm.stages.streams import MASK
 
 FADE_SECONDS = 0.025
 """Of the cross-fade on either side of the gap: short enough to leave the neighbouring sounds alone,

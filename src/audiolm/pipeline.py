@@ -25,7 +25,7 @@ from audiolm.stages import (
     checked_passes,
     stretch,
 )
-from audiolm.stages.layout import MASK, SemanticSource
+from audiolm.stages.streams import MASK, SemanticSource
 
 DEFAULT_SAMPLING: Mapping[str, Sampling] = {
     name: Sampling(temperature=kind.temperature) for name, kind in KINDS.items()

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from audiolm.stages.cache import CachedDecoder, quick_weights
-from audiolm.stages.layout import PAD
+from audiolm.stages.streams import PAD
 from stages.tiny_stages import KINDS, random_streams, tiny
 
 STEPS = 5

@@ -5,7 +5,7 @@ import torch
 
 from audiolm.errors import AudioLMError
 from audiolm.stages import Layout, LogLikelihood, Sampling, Stage, StageLoss, Streams
-from audiolm.stages.layout import MASK
+from audiolm.stages.streams import MASK
 from stages.tiny_stages import KINDS, random_streams, tiny
 
 

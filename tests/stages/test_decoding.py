@@ -3,7 +3,8 @@ import torch
 
 from audiolm.errors import AudioLMError
 from audiolm.stages import Sampling, Streams, remove_repeats
-from audiolm.stages.layout import END, MASK
+from audiolm.stages.layout import END
+from audiolm.stages.streams import MASK
 from stages.tiny_stages import KINDS, random_streams, tiny
 
 GREEDY = Sampling(temperature=0.0)

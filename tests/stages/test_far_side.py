@@ -7,7 +7,7 @@ from tiny_stages import CLUSTERS, tiny
 from audiolm.errors import AudioLMError
 from audiolm.stages import Sampling, Streams
 from audiolm.stages.far_side import far_side_first
-from audiolm.stages.layout import PAD
+from audiolm.stages.streams import PAD
 
 
 def batch(rows, steps, seed=0):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from audiolm.stages.layout import MASK
+from audiolm.stages.streams import MASK
 from stages.tiny_stages import CLUSTERS, CODEBOOK, random_streams, tiny_parallel
 
 

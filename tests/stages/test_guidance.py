@@ -4,7 +4,7 @@ import torch
 from audiolm.errors import ConfigurationError
 from audiolm.stages import AutoregressiveConfig, AutoregressiveStage, Sampling, Streams
 from audiolm.stages.guidance import drop_conditioning, guided, with_unconditional_rows
-from audiolm.stages.layout import MASK, PAD
+from audiolm.stages.streams import MASK, PAD
 from stages.tiny_stages import random_streams, tiny
 
 

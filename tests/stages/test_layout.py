@@ -4,17 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audiolm.errors import AudioLMError, ConfigurationError
-from audiolm.stages.layout import (
-    END,
-    MASK,
-    PAD,
-    START,
-    Layout,
-    LayoutConfig,
-    Streams,
-    remove_repeats,
-    stretch,
-)
+from audiolm.stages.layout import END, START, Layout, LayoutConfig
+from audiolm.stages.streams import MASK, PAD, Streams, remove_repeats, stretch
 from reference import layouts as reference
 
 SIZES = {"clusters": 5, "codebook_size": 4, "coarse_levels": 2, "levels": 5}

@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audiolm.stages.layout import MASK, PAD
 from audiolm.stages.masking import MaskingConfig, cosine, draw_masks, rank
+from audiolm.stages.streams import MASK, PAD
 
 
 def batch(lengths, levels=3, seed=0):

@@ -8,9 +8,9 @@ import torch.nn.functional as F
 
 from audiolm.errors import AudioLMError, ConfigurationError
 from audiolm.stages import ParallelStage, Sampling, Streams, masked_decoding
-from audiolm.stages.layout import MASK, PAD
 from audiolm.stages.masked_decoding import quick_products
 from audiolm.stages.masking import draw_masks
+from audiolm.stages.streams import MASK, PAD
 from reference import masked_decoding as reference
 from stages.tiny_stages import CLUSTERS, CODEBOOK, random_streams, tiny_parallel
 

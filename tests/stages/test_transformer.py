@@ -8,7 +8,7 @@ from audiolm.stages import (
     LayoutConfig,
     TransformerConfig,
 )
-from audiolm.stages.layout import PAD
+from audiolm.stages.streams import PAD
 from stages.tiny_stages import KINDS, random_streams, tiny
 
 

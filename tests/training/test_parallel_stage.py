@@ -9,7 +9,7 @@ from audiolm.cli.main import main
 from audiolm.model_io.manifest import read_manifest
 from audiolm.pretrained import load
 from audiolm.stages import ParallelStage, build_stage
-from audiolm.stages.layout import PAD
+from audiolm.stages.streams import PAD
 from audiolm.training.initialisation import start_from, start_from_coarse
 from tiny import K, noise, tiny_model
 

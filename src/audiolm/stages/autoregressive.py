@@ -22,9 +22,11 @@ from audiolm.stages.decoding import (
     fill_middle,
 )
 from audiolm.stages.guidance import check_guidance, drop_conditioning
-from audiolm.stages.layout import MASK, SEMANTIC, Flat, Layout, Streams
+from audiolm.stages.layout import SEMANTIC, Layout
 from audiolm.stages.repetition import RepetitionLimits
 from audiolm.stages.sampling import Sampling
+from audiolm.stages.segments import Flat
+from audiolm.stages.streams import MASK, Streams
 from audiolm.stages.transformer import Transformer, TransformerConfig
 
 

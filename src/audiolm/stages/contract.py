@@ -21,9 +21,10 @@ from audiolm.device import torch_defaults
 from audiolm.errors import ConfigurationError
 from audiolm.part import Part
 from audiolm.shapes import FRAMES_PER_STEP, SAMPLE_RATE, SEMANTIC_HOP, FlatMask
-from audiolm.stages.layout import Layout, Streams
+from audiolm.stages.layout import Layout
 from audiolm.stages.layout_config import LayoutConfig
 from audiolm.stages.sampling import Sampling
+from audiolm.stages.streams import Streams
 
 
 class StageConfig(Configuration):

@@ -24,19 +24,11 @@ from torch import Tensor
 from audiolm.shapes import FRAMES_PER_STEP, Codes, FlatIds, SemanticIds
 from audiolm.stages.cache import CachedDecoder
 from audiolm.stages.guidance import guided, with_unconditional_rows
-from audiolm.stages.layout import (
-    END,
-    FIRST_SEMANTIC,
-    MASK,
-    PAD,
-    SEMANTIC,
-    Flat,
-    Layout,
-    SemanticSource,
-    Streams,
-)
+from audiolm.stages.layout import END, FIRST_SEMANTIC, SEMANTIC, Layout
 from audiolm.stages.repetition import RepetitionGuard, RepetitionLimits
 from audiolm.stages.sampling import Sampling, draw
+from audiolm.stages.segments import Flat
+from audiolm.stages.streams import MASK, PAD, SemanticSource, Streams
 from audiolm.stages.transformer import Transformer
 
 ROWS_AT_ONCE = 16

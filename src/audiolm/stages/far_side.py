@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import torch
 
-from audiolm.stages.layout import PAD, Streams
+from audiolm.stages.streams import PAD, Streams
 
 
 def far_side_first(streams: Streams, share: float, generator: torch.Generator) -> Streams:

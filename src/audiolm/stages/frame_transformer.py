@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from audiolm.shapes import FRAMES_PER_STEP, Codes, SemanticIds
 from audiolm.stages.attention import TwoSidedBias
-from audiolm.stages.layout import PAD, Layout
+from audiolm.stages.layout import Layout
+from audiolm.stages.streams import PAD
 from audiolm.stages.transformer import Block, TransformerConfig, initialise
 
 

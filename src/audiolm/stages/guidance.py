@@ -14,8 +14,8 @@ from torch import Tensor
 
 from audiolm.errors import ConfigurationError
 from audiolm.stages.contract import StageConfig
-from audiolm.stages.layout import PAD, Streams
 from audiolm.stages.sampling import Sampling
+from audiolm.stages.streams import PAD, Streams
 
 
 def drop_conditioning(streams: Streams, share: float | None) -> Streams:

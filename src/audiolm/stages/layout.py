@@ -30,24 +30,17 @@ SEPARATOR where there is one; streams that the layout does not hold take no room
 may differ in length; they are padded on the right.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Int
+from jaxtyping import Int
 from torch import Tensor
 
 from audiolm.errors import AudioLMError
-from audiolm.shapes import FRAMES_PER_STEP, Codes, FlatIds, FlatMask, SemanticIds
+from audiolm.shapes import FRAMES_PER_STEP, FlatIds, SemanticIds
 from audiolm.stages.attention import bucket
 from audiolm.stages.layout_config import LayoutConfig
-
-PAD = -1
-"""Nothing here: past the end of a row, in streams and in flat sequences."""
-
-MASK = -2
-"""There is a token here, but it is not known yet: decoding will fill it."""
+from audiolm.stages.segments import Flat, Segment, flat
+from audiolm.stages.streams import MASK, PAD, Streams, closed, is_repeat
 
 START = 0
 END = 1
@@ -60,45 +53,6 @@ SEMANTIC = 0
 COUNTDOWN, FURTHEST = 64, 512
 """How many numbers of ids left until the far side are told apart: each up to half of that many,
 then ever more together; from the furthest on all are one."""
-
-
-SemanticSource = Callable[[int, int], SemanticIds]
-"""Gives the ids (B, n) of steps `start` to `stop`, fewer where they end. A later call asks for no
-smaller `start`: what lies before it may be forgotten."""
-
-
-@dataclass(frozen=True)
-class Streams:
-    """What a stage reads and writes. `PAD` (-1) fills rows that are shorter than others."""
-
-    semantic: SemanticIds | None = None
-    """(B, S) ids on the 25 Hz clock, repeats present."""
-    codes: Codes | None = None
-    """(B, Q, F) ids; only complete frames."""
-    ended: Bool[Tensor, "B"] | None = None
-    """(B,) the recording ends where the semantic ids (of the far side, where there is one) end, so
-    an end-of-sequence follows."""
-    later: SemanticSource | None = None
-    """In decoding, in place of `semantic`: ids that condition codes, made when they are needed."""
-    far: Int[Tensor, "B far"] | None = None
-    """(B, S') ids that follow those of `semantic` but are given first: the far side of a gap, which
-    is filled at the end of `semantic`. A row of `PAD` has none."""
-
-
-@dataclass(frozen=True)
-class Flat:
-    """A batch of sequences; position i reads `ids[i]` and predicts `targets[i] = ids[i + 1]`."""
-
-    ids: FlatIds
-    """(B, L) START first, `PAD` after the end of a row."""
-    targets: FlatIds
-    """(B, L) the next ids; `PAD` where there is none."""
-    predicted: FlatMask
-    """(B, L) positions whose target counts: not those whose target is conditioning."""
-    kinds: FlatIds
-    """(B, L) kind of the target: 0 = semantic, q = level q; -1 where nothing is predicted."""
-    aligned: Int[Tensor, "B L C"]
-    """(B, L, C) conditioning ids at the time of the predicted target; -1 where there is none."""
 
 
 class Layout:
@@ -179,7 +133,7 @@ class Layout:
             if self.has_prefix:
                 segments.append(self._code_segment(codes[:, :split], 1))
             segments.append(self._code_segment(codes[:, split:], split + 1, codes[:, :split]))
-        return _closed(_joined([_start_segment(segments[0]), *segments]))
+        return flat(segments, START)
 
     def unflatten(self, ids: FlatIds) -> Streams:
         """Flat sequences to streams: the inverse of `flatten`, as far as the sequence tells.
@@ -216,7 +170,7 @@ class Layout:
         """How many semantic tokens (B, S) a window holds that begins at each step: its length."""
         counted = torch.ones_like(semantic)
         if self.config.remove_repeats:
-            counted = counted - _is_repeat(semantic).long()
+            counted = counted - is_repeat(semantic).long()
         return counted.flip(1).cumsum(1).flip(1) - counted + 1  # the first is never a repeat
 
     def beside(self, semantic: SemanticIds, frame: int) -> Int[Tensor, "B C"]:
@@ -256,7 +210,7 @@ class Layout:
         _check_range(streams.far, self.config.clusters, f"{self.config.kind} stage: far side")
         return streams.far
 
-    def _said(self, semantic: Tensor, far: Tensor | None, ended: Tensor | None) -> list["_Segment"]:
+    def _said(self, semantic: Tensor, far: Tensor | None, ended: Tensor | None) -> list[Segment]:
         """Ids that are predicted, and the end: of rows with a far side, that side first."""
         if far is None:
             return [self._semantic_segment(semantic), self._end_segment(ended, semantic)]
@@ -269,27 +223,27 @@ class Layout:
         return [
             self._semantic_segment(far),
             self._end_segment(ended & two_sided, far),
-            _Segment(separator, torch.full_like(separator, -1), self._no_aligned(separator)),
-            _Segment(near.ids, near.kinds, countdown[..., None]),
+            Segment(separator, torch.full_like(separator, -1), self._no_aligned(separator)),
+            Segment(near.ids, near.kinds, countdown[..., None]),
             self._end_segment(ended & ~two_sided, semantic),
         ]
 
-    def _semantic_segment(self, semantic: Tensor) -> "_Segment":
+    def _semantic_segment(self, semantic: Tensor) -> Segment:
         if self.config.remove_repeats:
-            semantic = torch.where(_is_repeat(semantic), PAD, semantic)
+            semantic = torch.where(is_repeat(semantic), PAD, semantic)
         ids = torch.where(semantic >= 0, semantic + FIRST_SEMANTIC, semantic)  # (B, S)
         kinds = torch.full_like(ids, SEMANTIC if self.roles.semantic == "predicted" else -1)
-        return _Segment(ids, kinds, self._no_aligned(ids))
+        return Segment(ids, kinds, self._no_aligned(ids))
 
-    def _end_segment(self, ended: Tensor | None, semantic: Tensor) -> "_Segment":
+    def _end_segment(self, ended: Tensor | None, semantic: Tensor) -> Segment:
         ids = semantic.new_full((len(semantic), 1), PAD)
         if ended is not None:
             ids = torch.where(ended[:, None], END, ids)
-        return _Segment(ids, torch.full_like(ids, SEMANTIC), self._no_aligned(ids))
+        return Segment(ids, torch.full_like(ids, SEMANTIC), self._no_aligned(ids))
 
     def _code_segment(
         self, codes: Tensor, first_level: int, aligned: Tensor | None = None
-    ) -> "_Segment":
+    ) -> Segment:
         """Codes (B, q, F) row by row; `first_level` is the level of `codes[:, 0]`."""
         batch, levels, frames = codes.shape
         level = torch.arange(first_level, first_level + levels, device=codes.device)
@@ -299,9 +253,9 @@ class Layout:
         predicted = torch.where(level >= self.kinds.start, level, -1)
         kinds = predicted.repeat(frames).expand(batch, -1)
         if aligned is None or not self.aligned_slots:
-            return _Segment(ids, kinds, self._no_aligned(ids))
+            return Segment(ids, kinds, self._no_aligned(ids))
         beside = self._aligned(aligned, frames)  # (B, F, C)
-        return _Segment(ids, kinds, beside.repeat_interleave(levels, dim=1))
+        return Segment(ids, kinds, beside.repeat_interleave(levels, dim=1))
 
     def _aligned(self, conditioning: Tensor, frames: int) -> Tensor:
         """Conditioning (B, S) or (B, Q', F) at the time of each frame, and in its look-ahead."""
@@ -318,7 +272,7 @@ class Layout:
     def _subsequence(self, ids: Tensor, first: int, count: int) -> Tensor:
         """The ids of one range, counted from 0, holes closed: (B, L) to (B, fewer)."""
         inside = (ids >= first) & (ids < first + count)
-        return _close(torch.where(inside, ids - first, PAD))
+        return closed(torch.where(inside, ids - first, PAD))
 
     def _frames(self, ids: Tensor, first_level: int, last_level: int) -> Tensor:
         """The complete frames of some levels: (B, L) to codes (B, q, F)."""
@@ -329,80 +283,6 @@ class Layout:
         complete = (rows >= 0).all(-1, keepdim=True)
         codes = torch.where(complete, rows % size, PAD).transpose(1, 2)
         return codes[..., : int(complete.sum(1).max()) if frames else 0]
-
-
-def remove_repeats(ids: SemanticIds) -> Int[Tensor, "B s"]:
-    """Merge consecutive equal ids (paper, IV-B): (B, S) to (B, S'), S' <= S, padded with -1."""
-    return _close(torch.where(_is_repeat(ids), PAD, ids))
-
-
-def stretch(ids: Int[Tensor, "*B s"], length: int) -> Int[Tensor, "*B S"]:
-    """Spread ids without repeats evenly over `length` steps of the 25 Hz clock, each held in turn.
-
-    Raises:
-        AudioLMError: there are no ids to hold, or more ids than steps.
-    """
-    count = ids.shape[-1]
-    if count > length or (length and not count):
-        raise AudioLMError(f"cannot stretch {count} semantic ids to {length} steps; ask for more")
-    return ids[..., torch.arange(length, device=ids.device) * count // max(length, 1)]
-
-
-@dataclass(frozen=True)
-class _Segment:
-    """Some tokens of every row, with holes (`PAD`), and what is known about each."""
-
-    ids: Tensor  # (B, n)
-    kinds: Tensor  # (B, n): kind if predicted, else -1
-    aligned: Tensor  # (B, n, C)
-
-
-def _start_segment(like: _Segment) -> _Segment:
-    ids = like.ids.new_full((len(like.ids), 1), START)
-    aligned = like.aligned.new_full((*ids.shape, like.aligned.shape[-1]), PAD)
-    return _Segment(ids, torch.full_like(ids, -1), aligned)
-
-
-def _joined(segments: list[_Segment]) -> _Segment:
-    return _Segment(
-        torch.cat([segment.ids for segment in segments], 1),
-        torch.cat([segment.kinds for segment in segments], 1),
-        torch.cat([segment.aligned for segment in segments], 1),
-    )
-
-
-def _closed(segment: _Segment) -> Flat:
-    """Close the holes, and give each position what is known about the token after it."""
-    order = _order(segment.ids)
-    ids = segment.ids.gather(1, order)
-    hole = ids == PAD
-    kinds = segment.kinds.gather(1, order).masked_fill(hole, -1)
-    beside = order[..., None].expand(-1, -1, segment.aligned.shape[-1])
-    aligned = segment.aligned.gather(1, beside).masked_fill(hole[..., None], PAD)
-    kinds = F.pad(kinds[:, 1:], (0, 1), value=-1)
-    return Flat(
-        ids=ids,
-        targets=F.pad(ids[:, 1:], (0, 1), value=PAD),
-        predicted=kinds >= 0,
-        kinds=kinds,
-        aligned=F.pad(aligned[:, 1:], (0, 0, 0, 1), value=PAD),
-    )
-
-
-def _order(ids: Tensor) -> Tensor:
-    """Columns (B, L') that bring each row's tokens to the front; L' is the longest row."""
-    hole = ids == PAD
-    longest = int((~hole).sum(1).max()) if ids.numel() else 0
-    return torch.argsort(hole.byte(), dim=1, stable=True)[:, :longest]
-
-
-def _close(ids: Tensor) -> Tensor:
-    return ids.gather(1, _order(ids))
-
-
-def _is_repeat(ids: Tensor) -> Tensor:
-    same = (ids[:, 1:] == ids[:, :-1]) & (ids[:, 1:] != MASK)
-    return F.pad(same, (1, 0), value=False)[:, : ids.shape[1]]
 
 
 def _check_range(ids: Tensor, count: int, what: str) -> None:

@@ -17,9 +17,9 @@ from torch import Tensor
 from audiolm.shapes import FRAMES_PER_STEP, Codes, SemanticIds
 from audiolm.stages.frame_transformer import FrameTransformer
 from audiolm.stages.guidance import guided
-from audiolm.stages.layout import MASK, PAD, Streams
 from audiolm.stages.masking import cosine, rank
 from audiolm.stages.sampling import GREEDY_BELOW, Sampling, draw
+from audiolm.stages.streams import MASK, PAD, Streams
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from audiolm.configuration import Configuration
 from audiolm.shapes import Codes
-from audiolm.stages.layout import MASK, PAD
+from audiolm.stages.streams import MASK, PAD
 
 
 class MaskingConfig(Configuration):

@@ -21,7 +21,7 @@ from audiolm.shapes import FRAMES_PER_STEP, Codes, SemanticIds
 from audiolm.stages.contract import LogLikelihood, Stage, StageConfig, StageLoss
 from audiolm.stages.frame_transformer import FrameTransformer
 from audiolm.stages.guidance import check_guidance, drop_conditioning
-from audiolm.stages.layout import MASK, PAD, Layout, Streams
+from audiolm.stages.layout import Layout
 from audiolm.stages.masked_decoding import (
     MaskedDecodingOptions,
     fill_windows,
@@ -29,6 +29,7 @@ from audiolm.stages.masked_decoding import (
 )
 from audiolm.stages.masking import MaskingConfig, draw_masks
 from audiolm.stages.sampling import Sampling
+from audiolm.stages.streams import MASK, PAD, Streams
 from audiolm.stages.transformer import TransformerConfig
 
 

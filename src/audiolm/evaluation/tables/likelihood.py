@@ -14,7 +14,7 @@ from audiolm.evaluation.requirements import Skipped
 from audiolm.model import AudioLM
 from audiolm.shapes import SAMPLE_RATE, SEMANTIC_HOP
 from audiolm.stages import Stage, Streams
-from audiolm.stages.layout import PAD
+from audiolm.stages.streams import PAD
 
 BATCH_SEQUENCES = 256
 """Sequences that are scored at once at most, however short."""

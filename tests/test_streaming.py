@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-import audiolm.model
+import audiolm.modes
 from audiolm.errors import AudioError, ConfigurationError, ModelFolderError
 from audiolm.model import AudioLM
 from audiolm.prompt import PromptCutWarning
@@ -64,7 +64,7 @@ def decoded(lm, monkeypatch):
 
     original = lm.codec.decoder_stream
     monkeypatch.setattr(lm.codec, "decoder_stream", Spy)
-    monkeypatch.setattr(audiolm.model, "decode_in_chunks", at_once)
+    monkeypatch.setattr(audiolm.modes, "decode_in_chunks", at_once)
     return pieces
 
 

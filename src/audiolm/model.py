@@ -1,9 +1,9 @@
 """AudioLM: a codec, a semantic tokenizer and stages, joined (paper, section III-D).
 
-`AudioLM.continuation` is the whole system read from top to bottom: prompt, tokens, what is said
-next, how it sounds, fine detail, waveform. The other modes are the same steps with one left out:
-acoustic generation takes the semantic ids from a recording, unconditional generation has no prompt,
-reconstruction asks the codec alone.
+The front door: each mode checks what it is asked for, and hands over to `audiolm.modes`, where
+`continued` is the whole system read from top to bottom: prompt, tokens, what is said next, how it
+sounds, fine detail, waveform. Acoustic generation takes the semantic ids from a recording,
+unconditional generation has no prompt, reconstruction asks the codec alone.
 """
 
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
@@ -30,6 +30,7 @@ from audiolm.hub import push
 from audiolm.model_io.compatibility import check_parts
 from audiolm.model_io.folder import save_parts
 from audiolm.model_io.manifest import ModelInfo, model_fingerprint
+from audiolm.modes import continued, from_nothing, marked, said_in_any_voice
 from audiolm.part import Dtype, Part
 from audiolm.parts import CODEC, DETECTOR, SEMANTIC, stage_part
 from audiolm.pipeline import (
@@ -40,12 +41,10 @@ from audiolm.pipeline import (
     chosen_sampling,
 )
 from audiolm.prompt import check_baseline, check_seconds, prompt_samples, require_audio
-from audiolm.reranking import best_draws, scores
-from audiolm.safety import watermark
 from audiolm.safety.detector import Detector
 from audiolm.safety.watermark import Payload
 from audiolm.semantic.contract import SemanticTokenizer
-from audiolm.shapes import CODEC_HOP, SAMPLE_RATE, SEMANTIC_HOP, Codes, SemanticIds, Waveform
+from audiolm.shapes import SAMPLE_RATE, Waveform
 from audiolm.stages import (
     MAKERS,
     Acoustic,
@@ -333,9 +332,17 @@ class AudioLM:
             skip = length if continuation_only else 0
             with self._inference():
                 waveform = torch.from_numpy(np.stack([cut[row] for row in rows])).to(self.device)
-                answer = self._continue(waveform, seconds, baseline, best_of, run)  # (B, T)
+                answer = continued(
+                    self.codec,
+                    self.semantic,
+                    run,
+                    waveform,
+                    seconds,
+                    baseline=baseline,
+                    best_of=best_of,
+                )  # (B, T)
             origin = self._origin(mode, seed, mark, length)
-            made = self._made(answer, origin, prompt=length, skip=skip)
+            made = marked(answer, origin, prompt=length, skip=skip)
             answers |= zip(rows, made, strict=True)
         ordered = [answers[row] for row in range(len(cut))]
         return ordered[0] if isinstance(prompt, Audio) else ordered
@@ -396,55 +403,9 @@ class AudioLM:
         seconds = prompt / SAMPLE_RATE
         return Origin(self.name, self.fingerprint, mode, checked_seed(seed), seconds, bool(mark))
 
-    def _made(
-        self, waveform: Waveform, origin: Origin, prompt: int = 0, skip: int = 0
-    ) -> list[Audio]:
-        """Waveforms (B, T) as recordings, marked after the `prompt`, without `skip` samples."""
-        rows: list[np.ndarray] = list(waveform.float().cpu().numpy())  # each (T,)
-        if origin.marked:
-            payload = Payload.of_model(origin.model, origin.fingerprint)
-            marked = [watermark.mark(row[prompt:], payload) for row in rows]
-            rows = [np.concatenate([a[:prompt], b]) for a, b in zip(rows, marked, strict=True)]
-        return [Audio(row[skip:], SAMPLE_RATE, origin) for row in rows]
-
     def _own(self, prompt_seconds: float | Literal["default"] | None) -> float | None:
         """How much of a prompt is used: as asked, else as the model has it; all when None."""
         return self.info.prompt_seconds if prompt_seconds == "default" else prompt_seconds
-
-    def _continue(
-        self, prompt: Waveform, seconds: float, baseline: str | None, best_of: int, run: Pipeline
-    ) -> Waveform:
-        """Prompts (B, T) of whole semantic steps to waveforms of prompt and continuation."""
-        samples = prompt.shape[1] + _samples(seconds)
-        frames, steps = -(-samples // CODEC_HOP), -(-samples // SEMANTIC_HOP)
-        # Below, B counts the draws: `best_of` rows for each prompt.
-        known = encode_in_chunks(self.codec, prompt)  # (B, Q, F of the prompt)
-        known = known.repeat_interleave(best_of, dim=0)
-        ids = None
-        if baseline is None:
-            ids = self.semantic.encode(prompt).repeat_interleave(best_of, dim=0)  # (B, S of it)
-            ids = run.semantic(ids, seconds, steps)  # (B, S)
-            codes = run.coarse(ids, known, frames)  # (B, Q', F)
-        else:
-            codes = run.acoustic_only(known, frames)  # (B, Q', F)
-        return self._heard(ids, codes, known, samples, best_of, run)
-
-    def _heard(
-        self,
-        ids: SemanticIds | None,
-        codes: Codes,
-        known: Codes,
-        samples: int,
-        best_of: int,
-        run: Pipeline,
-    ) -> Waveform:
-        """Coarse codes (B, Q', F) to the sound of the best draws (B / best_of, samples)."""
-        codes = run.fine(codes, known)  # (B, Q, F)
-        waveform = decode_in_chunks(self.codec, codes)[:, :samples]  # (B, T)
-        if best_of == 1:
-            return waveform
-        judged = scores(self.codec, self.semantic, waveform, ids, codes, known.shape[2])
-        return waveform[best_draws(judged, best_of)]
 
     def acoustic_generation(
         self,
@@ -472,9 +433,8 @@ class AudioLM:
         run = self.pipeline(seed, sampling, progress, levels, acoustic, passes)
         with self._inference():
             waveform = self._waveform(audio)  # (1, T)
-            ids = self.semantic.encode(waveform)  # (1, S)
-            answer = self._in_any_voice(ids, waveform.shape[1], best_of, run)
-        return self._made(answer, self._origin("acoustic generation", seed, mark))[0]
+            answer = said_in_any_voice(self.codec, self.semantic, run, waveform, best_of)
+        return marked(answer, self._origin("acoustic generation", seed, mark))[0]
 
     def unconditional(
         self,
@@ -499,21 +459,9 @@ class AudioLM:
         """
         seconds, best_of = check_seconds("seconds", seconds), checked_best_of(best_of)
         run = self.pipeline(seed, sampling, progress, levels, acoustic, passes)
-        samples = _samples(seconds)
         with self._inference():
-            ids = torch.empty(1, 0, dtype=torch.long, device=self.device)  # (1, S = 0)
-            ids = run.semantic(ids, seconds, -(-samples // SEMANTIC_HOP))  # (1, S)
-            answer = self._in_any_voice(ids, samples, best_of, run)
-        return self._made(answer, self._origin("unconditional", seed, mark))[0]
-
-    def _in_any_voice(
-        self, ids: SemanticIds, samples: int, best_of: int, run: Pipeline
-    ) -> Waveform:
-        """Stages 2 and 3 without a prompt: ids (1, S) to a waveform (1, samples)."""
-        ids = ids.repeat(best_of, 1)  # (B, S)
-        none = ids.new_empty(best_of, self.codec.levels, 0)
-        codes = run.coarse(ids, none, -(-samples // CODEC_HOP))  # (B, Q', F)
-        return self._heard(ids, codes, none, samples, best_of, run)
+            answer = from_nothing(self.codec, self.semantic, run, seconds, best_of)
+        return marked(answer, self._origin("unconditional", seed, mark))[0]
 
     def edit(
         self,
@@ -660,10 +608,6 @@ def _recordings(prompt: Audio | Sequence[Audio]) -> list[Audio]:
     if isinstance(prompt, Iterable) and not isinstance(prompt, str | bytes):
         return list(prompt)
     return [require_audio(prompt, "prompt")]
-
-
-def _samples(seconds: float) -> int:
-    return max(1, round(seconds * SAMPLE_RATE))
 
 
 def _audios(waveform: Waveform) -> list[Audio]:

@@ -181,6 +181,9 @@ class Guess(Stage):
     def forward(self, streams) -> StageLoss:
         raise NotImplementedError
 
+    def rows_by_id(self):
+        yield from ()
+
     def log_likelihood(self, streams) -> LogLikelihood:
         raise NotImplementedError
 

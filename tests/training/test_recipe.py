@@ -96,6 +96,12 @@ def test_restart_begins_anew_keeps_the_old_state_and_comes_to_the_same(again, mo
     assert [line["loss"] for line in old] == [line["loss"] for line in new]
 
 
+def test_a_stage_begins_with_what_its_ids_stand_for(again, model) -> None:
+    again("training.stages.coarse.start_from_vectors=false", only=["coarse"], restart=True)
+    with_vectors, at_random = log_lines(model, "coarse.old-1"), log_lines(model, "coarse")
+    assert [line["loss"] for line in with_vectors] != [line["loss"] for line in at_random]
+
+
 def test_restart_sets_every_chosen_step_aside_before_the_first(again, model, monkeypatch) -> None:
     """Or those after an interruption would be taken for done."""
 

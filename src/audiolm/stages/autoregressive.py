@@ -22,7 +22,7 @@ from audiolm.stages.decoding import (
     fill_middle,
 )
 from audiolm.stages.guidance import check_guidance, drop_conditioning
-from audiolm.stages.layout import SEMANTIC, Layout
+from audiolm.stages.layout import FIRST_SEMANTIC, SEMANTIC, Layout
 from audiolm.stages.repetition import RepetitionLimits
 from audiolm.stages.sampling import Sampling
 from audiolm.stages.segments import Flat
@@ -75,6 +75,26 @@ class AutoregressiveStage(Stage):
             kinds=kinds,
             counts=counts,
         )
+
+    def rows_by_id(self) -> Iterator[tuple[int, int, Tensor]]:
+        """The rows of the embedding, of the heads and of what is aligned."""
+        layout, network = self.layout, self.transformer
+        clusters, codes = layout.config.clusters, layout.config.codebook_size
+        embedding = network.embedding.weight  # (V, D)
+        if layout.roles.semantic:
+            yield SEMANTIC, 0, embedding[FIRST_SEMANTIC : FIRST_SEMANTIC + clusters]
+        for level in range(1, layout.levels + 1):
+            first = layout.first_id(level)
+            yield level, 0, embedding[first : first + codes]
+        for kind, head in zip(layout.kinds, network.heads, strict=True):
+            yield kind, 0, head[1:] if kind == SEMANTIC else head  # END is the first of its kind
+        if network.aligned is None or layout.config.fill_in_the_middle:  # a countdown has no ids
+            return
+        of_slots = network.aligned.weight[1:].unflatten(0, (layout.aligned_slots, -1))
+        beside_semantic = layout.roles.semantic == "conditioning"
+        for slot, rows in enumerate(of_slots):
+            level = 1 + slot % layout.config.coarse_levels
+            yield (SEMANTIC if beside_semantic else level), 1 + slot, rows
 
     def log_likelihood(self, streams: Streams) -> LogLikelihood:
         """log p of the predicted tokens given all before them and the conditioning.

@@ -103,6 +103,14 @@ class Stage(Part, ABC):
         """
 
     @abstractmethod
+    def rows_by_id(self) -> Iterator[tuple[int, int, Float[Tensor, "n D"]]]:
+        """The weights that have a row for each id: kind, place, and the rows (n, D), a view.
+
+        The kind is 0 of semantic ids and q of codes of level q; row i is that of id i. Place 0 is
+        where ids are read or predicted, each place from 1 on one where they are conditioning.
+        """
+
+    @abstractmethod
     def log_likelihood(self, streams: Streams) -> LogLikelihood:
         """log p of the predicted tokens given the conditioning; rows may be padded.
 

@@ -21,7 +21,7 @@ from audiolm.shapes import FRAMES_PER_STEP, Codes, SemanticIds
 from audiolm.stages.contract import LogLikelihood, Stage, StageConfig, StageLoss
 from audiolm.stages.frame_transformer import FrameTransformer
 from audiolm.stages.guidance import check_guidance, drop_conditioning
-from audiolm.stages.layout import Layout
+from audiolm.stages.layout import SEMANTIC, Layout
 from audiolm.stages.masked_decoding import (
     MaskedDecodingOptions,
     fill_windows,
@@ -101,6 +101,15 @@ class ParallelStage(Stage):
         """Of each level, in decoding."""
         self.products: torch.dtype | None = None
         """Type of the matrix products in decoding; None takes the quickest, `quick_products`."""
+
+    def rows_by_id(self) -> Iterator[tuple[int, int, Tensor]]:
+        """The rows of both embeddings and of the heads; those of masks are none of an id."""
+        network = self.transformer
+        of_levels = network.embedding.weight.unflatten(0, (network.levels, -1))  # (Q', N + 1, D)
+        for level, (read, predicted) in enumerate(zip(of_levels, network.heads, strict=True), 1):
+            yield level, 0, read[:-1]
+            yield level, 0, predicted
+        yield SEMANTIC, 1, network.semantic.weight[:-1]
 
     def with_passes(self, passes: Sequence[int]) -> Self:
         """This very network, but with other numbers of passes in decoding.

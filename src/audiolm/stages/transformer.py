@@ -129,12 +129,16 @@ class Block(nn.Module):
         return y
 
 
+WEIGHT_DEVIATION = 0.02
+"""Standard deviation of first weights."""
+
+
 def initialise(network: nn.Module, layers: int) -> None:
     """Small normal weights; what is added to the residual stream starts smaller with depth."""
     for name, weight in network.named_parameters():
         if weight.ndim > 1 and not name.startswith("bias"):
             added = name.endswith(("attention.out.weight", "feed_forward.down.weight"))
-            nn.init.normal_(weight, std=0.02 * (2 * layers if added else 1) ** -0.5)
+            nn.init.normal_(weight, std=WEIGHT_DEVIATION * (2 * layers if added else 1) ** -0.5)
 
 
 class Transformer(nn.Module):

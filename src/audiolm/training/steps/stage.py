@@ -14,6 +14,7 @@ from audiolm.semantic import SemanticTokenizer
 from audiolm.stages import AutoregressiveConfig, ParallelStage, Stage, StageConfig
 from audiolm.stages.kinds import stage_kind
 from audiolm.stages.repetition import RepetitionLimits
+from audiolm.training.id_vectors import id_vectors, start_from_vectors
 from audiolm.training.initialisation import OldIds, old_ids_of_new, start_from_coarse
 from audiolm.training.step_folder import StepFolder
 from audiolm.training.steps.step import Context, TrainingStep
@@ -100,7 +101,14 @@ class StageStep(TrainingStep):
         return self.train(context, task)
 
     def start(self, context: Context, network: nn.Module) -> None:
-        """As every step; a parallel stage that is the first starts from the coarse one."""
+        """As every step; a parallel stage that is the first starts from the coarse one, any other
+        that is the first from what its ids stand for."""
+        assert isinstance(network, Stage)
+        assert self.makes is not None
+        anew = self.begins(context) and context.parts.to_start_from(self.makes) is None
+        if anew and self.training(context.preset).start_from_vectors:
+            vectors = id_vectors(context.codec, context.tokenizer)
+            start_from_vectors(network, vectors, context.preset.seed)
         super().start(context, network)
         coarse = context.parts.to_start_from("stage_coarse")
         own = context.parts.to_start_from("stage_parallel")

@@ -33,6 +33,9 @@ class StageTraining(TaskTraining):
     as_recorded_from: float = Field(default=0.75, ge=0, le=1)
     """Progress from which copies at other speeds are heard no more: a stage that ends with them
     makes voices that nobody has."""
+    start_from_vectors: bool = True
+    """Whether ids that stand for like sounds begin alike (`audiolm.training.id_vectors`), where the
+    stage starts from no other; at random otherwise."""
     far_side_first: float = Field(default=0.5, ge=0, le=1)
     """Share of the crops that are given with their far side first, where the layout has
     `fill_in_the_middle` (Bavarian et al. 2022: up to half and more costs the others nothing)."""

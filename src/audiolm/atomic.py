@@ -1,7 +1,6 @@
-"""Files that are written whole or not at all, and by one process at a time where that matters."""
+"""Files that are written whole or not at all."""
 
 import os
-import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -29,26 +28,6 @@ def replacing(path: Path) -> Iterator[Path]:
                 _sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """One process at a time; the lock falls when its holder ends, however it ends.
-
-    There is none on Windows, and none on a disk that knows no locks.
-
-    Raises:
-        OSError: when the file cannot be made.
-    """
-    if sys.platform == "win32":
-        yield
-        return
-    import fcntl
-
-    with path.open("w") as file:
-        with suppress(OSError):  # a network disk without locks: better without than not at all
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _sync(path: Path) -> None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
-from audiolm.atomic import locked, replacing
+from audiolm.atomic import replacing
 from audiolm.configuration import parse
 from audiolm.data.corpus import Recording
 from audiolm.data.manifest import read_recordings
@@ -31,6 +31,7 @@ from audiolm.data.tokens import (
     token_key,
 )
 from audiolm.errors import ConfigurationError, CorpusError
+from audiolm.locking import locked
 
 SHARES = "shares.json"
 FORMAT_VERSION = 1

@@ -26,7 +26,7 @@ from typing import Any, BinaryIO, Literal, Self, TypeVar
 
 import numpy as np
 
-from audiolm.atomic import locked, replacing
+from audiolm.atomic import replacing
 from audiolm.audio.files import read, to_int16
 from audiolm.data.corpus import Recording
 from audiolm.data.names import printable
@@ -41,6 +41,7 @@ from audiolm.data.waveforms import (
     skipped_files,
 )
 from audiolm.errors import AudioError, CorpusError
+from audiolm.locking import locked
 from audiolm.shapes import SAMPLE_RATE
 
 __all__ = ["DirectStore", "WaveformStore", "Waveforms", "check", "pack"]

@@ -23,8 +23,8 @@ from audiolm.configuration import parse
 from audiolm.device import torch_defaults
 from audiolm.errors import AudioLMError, ModelFolderError
 from audiolm.int8 import from_int8, is_matrix, to_int8
+from audiolm.locking import locked
 from audiolm.model_io.compatibility import renamed
-from audiolm.model_io.lock import locked
 from audiolm.model_io.manifest import MANIFEST, Manifest, PartEntry, read_manifest, write_manifest
 from audiolm.part import Dtype, Part, element_type, fingerprint
 from audiolm.parts import part_kind
@@ -32,6 +32,9 @@ from audiolm.parts import part_kind
 _FLOATS = {"F16", "BF16", "F32", "F64"}
 _SCALES = ".int8_scales"
 """Behind the name of a matrix in eight bits, the name of its rows' scales."""
+
+LOCK = ".model.json.lock"
+"""Lies in a model folder while somebody writes there."""
 
 
 def load_part(folder: str | Path, name: str, device: torch.device | str = "cpu") -> Part:
@@ -101,7 +104,7 @@ def save_part(
     path = folder / kind.file
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with locked(folder):
+        with locked(folder / LOCK):
             known = (folder / MANIFEST).exists()
             manifest = read_manifest(folder) if known else Manifest(name=folder.resolve().name)
             told = manifest.model_dump() | dict(about or {})
@@ -156,7 +159,7 @@ def save_parts(
             name: save_part(draft, name, part, about, dtype) for name, part in parts.items()
         }
         _refuse_orphans(parts, fingerprints, dtype)
-        with locked(here) if here.exists() else nullcontext():
+        with locked(here / LOCK) if here.exists() else nullcontext():
             if here.exists():
                 here.rename(old)
             draft.rename(here)

@@ -3,7 +3,6 @@
 import errno
 import json
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from audiolm.data.names import printable
 from audiolm.errors import TrainingError
+from audiolm.locking import HeldError, locked
 from audiolm.model_io.manifest import MANIFEST
 from audiolm.training import distributed
 from audiolm.training.distributed import World
@@ -82,27 +82,12 @@ def _refuse_something_else(out: Path, folder: Path) -> None:
 
 @contextmanager
 def _held(out: Path, folder: Path) -> Iterator[None]:
-    """Hold the folder: two trainings in one would each take the other's steps for its own.
-
-    The lock falls when its holder ends, however it ends.
-    """
-    if sys.platform == "win32":
-        yield
-        return
-    import fcntl
-
-    with (folder / "lock").open("a+", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            raise TrainingError(
-                f"{out}: another training is at work in it (process {file.read().strip() or '?'}); "
-                "wait for its end, or name another folder with --out"
-            ) from None
-        except OSError:
-            pass  # a disk that knows no locks: better without than not at all
-        file.truncate(0)
-        file.write(f"{os.getpid()}\n")
-        file.flush()
-        yield
+    """Hold the folder: two trainings in one would each take the other's steps for its own."""
+    try:
+        with locked(folder / "lock", wait=False):
+            yield
+    except HeldError as held:
+        raise TrainingError(
+            f"{out}: another training is at work in it (process {held}); wait for its end, or name "
+            "another folder with --out"
+        ) from None

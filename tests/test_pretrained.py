@@ -89,6 +89,13 @@ def test_the_example_prompt_is_found(tmp_path, monkeypatch):
     assert pretrained.example_prompt() == tmp_path / "speech" / "prompt.flac"
 
 
+def test_every_bundled_model_brings_a_prompt_of_its_own():
+    for name in pretrained.bundled_models():
+        assert pretrained.example_prompt(name).parent.name == name
+    with pytest.raises(ModelFolderError, match=r"no bundled model ocarina; use .*speech"):
+        pretrained.example_prompt("ocarina")
+
+
 def test_what_lies_on_this_machine_has_no_revision(folder):
     with pytest.raises(ModelFolderError, match=r"model: lies on this machine .* no revision v1"):
         pretrained.load(folder, revision="v1")

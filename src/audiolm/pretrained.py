@@ -133,14 +133,20 @@ def bundled_models() -> list[str]:
     return sorted(path.parent.name for path in BUNDLED.glob(f"*/{MANIFEST}"))
 
 
-def example_prompt() -> Path:
+def example_prompt(model: str = "speech") -> Path:
     """A recording inside the package, to try a continuation with.
 
+    Args:
+        model: a bundled one, whose kind of sound it is.
+
     Raises:
-        ModelFolderError: when the package was installed without its models.
+        ModelFolderError: there is no such model in the package, or it was installed without.
     """
     for suffix in ("wav", "flac"):
-        path = BUNDLED / "speech" / f"prompt.{suffix}"
+        path = BUNDLED / model / f"prompt.{suffix}"
         if path.is_file():
             return path
-    raise ModelFolderError(f"{BUNDLED / 'speech'}: holds no prompt; install audiolm again")
+    known = bundled_models()
+    if known and model not in known:
+        raise ModelFolderError(f"example_prompt: no bundled model {model}; use {', '.join(known)}")
+    raise ModelFolderError(f"{BUNDLED / model}: holds no prompt; install audiolm again")

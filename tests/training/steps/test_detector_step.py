@@ -58,9 +58,9 @@ def test_the_original_stands_where_its_continuation_does(lm, store, tmp_path, mo
         if len(whole) < len(piece):
             continue
         windows = np.lib.stride_tricks.sliding_window_view(whole, len(piece))
-        differences = np.abs(windows - piece).max(axis=1)
-        if differences.min() < 1e-4:
-            starts.append((index, int(differences.argmin())))
+        for place in np.flatnonzero(np.abs(windows[:, :20] - piece[:20]).max(axis=1) < 1e-4):
+            if np.abs(windows[place] - piece).max() < 1e-4:
+                starts.append((index, int(place)))
     ((index, start),) = starts
     prompt = round(0.64 * 16_000)
     assert start >= prompt  # there is a prompt before it

@@ -128,7 +128,7 @@ def test_the_level_of_a_long_stream_is_held_as_that_of_a_continuation(aligned, m
     for name, value in (("AFTER", 1.0), ("WITHOUT_PROMPT", 1.0), ("FREE", 0.0), ("SLEW", 20.0)):
         monkeypatch.setattr(level, name, value)
     held = made()
-    begun = 16_000 * 2 + 640
+    begun = 2 * 16_000
     assert np.array_equal(held[:begun], free[:begun])
     assert np.abs(held[begun:] - free[begun:]).max() > 10 * TOLERANCE
     streamed = whole(aligned.stream(prompt, 6.0, mark=False, continuation_only=False))

@@ -125,7 +125,8 @@ def test_the_level_of_a_long_stream_is_held_as_that_of_a_continuation(aligned, m
         return aligned.continuation(prompt, 6.0, mark=False, **settings).samples
 
     free = made()
-    for name, value in (("AFTER", 1.0), ("WITHOUT_PROMPT", 1.0), ("FREE", 0.0), ("SLEW", 20.0)):
+    settings = {"AFTER": 1.0, "WITHOUT_PROMPT": 1.0, "FREE": 0.0, "SLEW": 200.0, "MEMORY": 0.04}
+    for name, value in settings.items():
         monkeypatch.setattr(level, name, value)
     held = made()
     begun = 2 * 16_000

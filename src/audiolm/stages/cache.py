@@ -153,6 +153,6 @@ def _linear(x: Tensor, weight: Tensor) -> Tensor:
     narrow = x.to(weight.dtype)
     if len(x) == 1:
         return F.linear(narrow, weight).to(x.dtype)
-    # The same product from the other side: MKL is twice as quick with it where there are two rows,
+    # The same product from the other side: MKL is quicker with it where there are two rows,
     # but only if they lie one after the other, as the answer has to for the next product.
     return torch.mm(weight, narrow.T).T.to(x.dtype).contiguous()

@@ -132,8 +132,8 @@ def measure(lm: AudioLM, sizes: tuple[Size, ...], frames: int, repeats: int) -> 
         f"One thread, one recording; {frames / 50:g} s made after a prompt of 3 s, random weights "
         f"but in the first column. Medians of {repeats}. Reading the prompt does not count, but "
         "with the fine and the parallel stage, which are timed as a whole. Weights of cached steps "
-        f"are {weights}, products of the parallel stage {products}; sequences are the paper's "
-        f"(ids in front), those of `{lm.name}` its own.",
+        f"are {weights}, of the fine stage float32, products of the parallel stage {products}; "
+        f"sequences are the paper's (ids in front), those of `{lm.name}` its own.",
         ["stage", f"`{lm.name}` ({network.layers} x {network.width})", *map(str, sizes)],
         rows,
         ["A dash: the model has no such stage."],

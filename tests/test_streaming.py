@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import audiolm.modes
+from audiolm.audio import level
 from audiolm.errors import AudioError, ConfigurationError, ModelFolderError
 from audiolm.model import AudioLM
 from audiolm.prompt import PromptCutWarning
@@ -114,6 +115,27 @@ def test_a_stream_can_be_guided(layout, monkeypatch):
     codes = pieces.pop()
     list(model.stream(noise(1.0), 3.0, **settings))
     assert torch.equal(torch.cat(pieces, dim=2), codes)
+
+
+@pytest.mark.parametrize("prompt", [noise(1.0), None])
+def test_the_level_of_a_long_stream_is_held_as_that_of_a_continuation(aligned, monkeypatch, prompt):
+    def made(**settings):
+        if prompt is None:
+            return aligned.unconditional(6.0, mark=False, **settings).samples
+        return aligned.continuation(prompt, 6.0, mark=False, **settings).samples
+
+    free = made()
+    settings = {"AFTER": 1.0, "WITHOUT_PROMPT": 1.0, "FREE": 0.0, "SLEW": 200.0, "MEMORY": 0.04}
+    for name, value in settings.items():
+        monkeypatch.setattr(level, name, value)
+    held = made()
+    begun = 2 * 16_000
+    assert np.array_equal(held[:begun], free[:begun])
+    assert np.abs(held[begun:] - free[begun:]).max() > 10 * TOLERANCE
+    streamed = whole(aligned.stream(prompt, 6.0, mark=False, continuation_only=False))
+    assert np.abs(streamed - held).max() < TOLERANCE
+    if prompt is not None:
+        assert np.array_equal(streamed[16_000:], whole(aligned.stream(prompt, 6.0, mark=False)))
 
 
 def test_the_prompt_may_be_heard_first(lm):

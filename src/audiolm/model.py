@@ -277,7 +277,8 @@ class AudioLM:
 
         The answer is the codec's rendering of the prompt and of what follows, decoded as one, so
         that there is no joint to be heard (paper, section III-D). It lasts as long as the prompt
-        that was used and `seconds`, to the sample.
+        that was used and `seconds`, to the sample. From 20 s after the prompt on, a slow gain keeps
+        the level near the prompt's (`audiolm.audio.level`).
 
         Args:
             prompt: a recording, or several of them. Several give a list; those of one length are
@@ -364,10 +365,11 @@ class AudioLM:
 
         Frames come one after the other, so coarse codes are made autoregressively. The tokens are
         those of `continuation(acoustic="autoregressive")` with the same seed, the samples too, to
-        within 1e-4 (the tolerance of a codec's streams). The first chunk is short, so that it comes
-        soon, later ones last half a second; a model whose fine stage is used gives a chunk of that
-        stage at a time. Memory and the work of a chunk do not grow with what was made. Nothing is
-        computed before a chunk is asked for; `close()` ends it at any time.
+        within 1e-4 (the tolerance of a codec's streams), and the level is held in the same way. The
+        first chunk is short, so that it comes soon, later ones last half a second; a model whose
+        fine stage is used gives a chunk of that stage at a time. Memory and the work of a chunk do
+        not grow with what was made. Nothing is computed before a chunk is asked for; `close()` ends
+        it at any time.
 
         Args:
             prompt: one recording; None goes on from nothing, as `unconditional`.

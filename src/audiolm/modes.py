@@ -12,6 +12,7 @@ own parts judge best (`audiolm.reranking`). What was made is marked here as well
 import numpy as np
 import torch
 
+from audiolm.audio.level import LevelHolder
 from audiolm.audio.origin import Origin
 from audiolm.audio.waveform import Audio
 from audiolm.codec.chunks import decode_in_chunks, encode_in_chunks
@@ -55,7 +56,8 @@ def continued(
         codes = run.coarse(ids, known, frames)  # (B, Q', F)
     else:
         codes = run.acoustic_only(known, frames)  # (B, Q', F)
-    return _heard(codec, tokenizer, run, ids, codes, known, samples, best_of)
+    waveform = _heard(codec, tokenizer, run, ids, codes, known, samples, best_of)
+    return _held(waveform, prompt.shape[1])
 
 
 def said_in_any_voice(
@@ -74,7 +76,7 @@ def from_nothing(
     device = next(codec.parameters()).device
     ids = torch.empty(1, 0, dtype=torch.long, device=device)  # (1, S = 0)
     ids = run.semantic(ids, seconds, -(-samples // SEMANTIC_HOP))  # (1, S)
-    return _voiced(codec, tokenizer, run, ids, samples, best_of)
+    return _held(_voiced(codec, tokenizer, run, ids, samples, best_of), 0)
 
 
 def _voiced(
@@ -109,6 +111,13 @@ def _heard(
         return waveform
     judged = scores(codec, tokenizer, waveform, ids, codes, known.shape[2])
     return waveform[best_draws(judged, best_of)]
+
+
+def _held(waveform: Waveform, prompt: int) -> Waveform:
+    """Waveforms (B, T) whose level stays near that of the first `prompt` samples; what is no longer
+    than usual comes as it is (`audiolm.audio.level`)."""
+    rows = [LevelHolder(prompt).push(row) for row in waveform.float().cpu().numpy()]
+    return torch.from_numpy(np.stack(rows)).to(waveform.device)
 
 
 def marked(waveform: Waveform, origin: Origin, prompt: int = 0, skip: int = 0) -> list[Audio]:

@@ -8,7 +8,8 @@ codec's decoder, which keeps its streaming state, makes a chunk of samples.
 
 Each stage has a generator of its own, so that it draws the same whoever has the turn: the tokens
 are those of `continuation`, the samples too, to within the tolerance of the codec's streams. What
-is behind a stage's window is forgotten, so that an hour takes as much memory as half a minute.
+is behind a stage's window is forgotten, so that an hour takes as much memory as half a minute; so
+is how loud the prompt was, to which a slow gain leads back (`audiolm.audio.level`).
 """
 
 from collections.abc import Generator, Iterator
@@ -17,6 +18,7 @@ from contextlib import closing
 import numpy as np
 import torch
 
+from audiolm.audio.level import LevelHolder
 from audiolm.audio.origin import Origin
 from audiolm.audio.waveform import Audio
 from audiolm.codec.chunks import encode_in_chunks
@@ -69,52 +71,49 @@ def stream(
     device = next(codec.parameters()).device
     turns = _turns(codec, tokenizer, run, prompt, seconds, baseline is None)
     length = 0 if prompt is None else len(prompt)
-    chunks = _one_by_one(_after(turns, length if continuation_only else 0), device)
-    return _marked(chunks, 0 if continuation_only else length, origin)
+    chunks = _one_by_one(turns, device)
+    return _finished(chunks, length, length if continuation_only else 0, origin)
 
 
-def _marked(
-    chunks: Generator[Audio, None, None], prompt: int, origin: Origin | None
+def _finished(
+    chunks: Generator[Waveform, None, None], prompt: int, skip: int, origin: Origin | None
 ) -> Generator[Audio, None, None]:
-    """The chunks with their origin and, after the first `prompt` samples, with the mark."""
+    """Chunks (1, T) as recordings with their origin, as `AudioLM.continuation` finishes the whole:
+    the level is held, `skip` samples are left out, and what follows the `prompt` is marked."""
+    level = LevelHolder(prompt)
     marks = None
     if origin is not None and origin.marked:
         marks = MarkStream(Payload.of_model(origin.model, origin.fingerprint))
+    unmarked = prompt - skip
     with closing(chunks):
         for chunk in chunks:
-            samples = chunk.samples
+            samples = level.push(chunk[0].float().cpu().numpy())  # (T,)
+            skipped = min(skip, len(samples))
+            skip -= skipped
+            samples = samples[skipped:]
             if marks is not None:
-                before = min(prompt, len(samples))
-                prompt -= before
+                before = min(unmarked, len(samples))
+                unmarked -= before
                 samples = np.concatenate([samples[:before], marks.push(samples[before:])])
             if len(samples):
-                yield Audio(samples, chunk.sample_rate, origin)
+                yield Audio(samples, SAMPLE_RATE, origin)
     if marks is not None and len(rest := marks.flush()):
         yield Audio(rest, SAMPLE_RATE, origin)
 
 
 def _one_by_one(
     chunks: Generator[Waveform, None, None], device: torch.device
-) -> Generator[Audio, None, None]:
-    """Chunks (1, T) as recordings; between two of them all of PyTorch's state is the caller's."""
+) -> Generator[Waveform, None, None]:
+    """The chunks (1, T); between two of them all of PyTorch's state is the caller's."""
     try:
         while True:
             with torch.inference_mode(), torch_defaults(device):
                 chunk = next(chunks, None)
             if chunk is None:
                 return
-            yield Audio(chunk[0].float().cpu().numpy(), SAMPLE_RATE)
+            yield chunk
     finally:
         chunks.close()
-
-
-def _after(chunks: Iterator[Waveform], skip: int) -> Generator[Waveform, None, None]:
-    """The chunks without their first `skip` samples, and without those that are empty."""
-    for chunk in chunks:
-        skipped = min(skip, chunk.shape[1])
-        skip -= skipped
-        if skipped < chunk.shape[1]:
-            yield chunk[:, skipped:]
 
 
 def _turns(
@@ -124,7 +123,7 @@ def _turns(
     prompt: np.ndarray | None,
     seconds: float | None,
     semantic: bool,
-) -> Iterator[Waveform]:
+) -> Generator[Waveform, None, None]:
     """Prompt and continuation in chunks (1, T); `AudioLM._continue` is the same all at once."""
     device = next(codec.parameters()).device
     seconds = FOREVER if seconds is None else seconds

@@ -136,14 +136,15 @@ class ContinuationConfig(MakingConfig):
 
 
 class StreamConfig(Configuration):
-    """Streams of many minutes."""
+    """Streams of many minutes. The defaults make six minutes of sound in all; for ten minutes of
+    four prompts, which take some seven times as long, set prompts to 4 and minutes to 10."""
 
-    prompts: int = Field(default=4, gt=0)
+    prompts: int = Field(default=2, gt=0)
     """Prompts that are streamed at most, spread over the speakers; `--limit` lowers it."""
     prompt_seconds: float = Field(default=3.0, ge=0.5)
     """Seconds from the beginning of a recording that are its prompt."""
-    minutes: int = Field(default=10, ge=1, le=60)
-    """Minutes of each stream."""
+    minutes: int = Field(default=3, ge=1, le=60)
+    """Minutes of each stream, up to an hour."""
     minute: float = Field(default=60.0, ge=1, le=60)
     """Seconds that are measured together."""
 

@@ -146,13 +146,15 @@ class AutoregressiveStage(Stage):
             semantic, codes = self._checked(given, steps)
         later = given.later or (lambda start, stop: semantic[:, start:stop])
         guide = check_guidance(sampling, self.config, self._name)
+        # Chunks of the fine stage are rows, however many there are: each is to be the same alone.
+        several = guide or len(codes) > 1 or self.layout.roles.coarse == "conditioning"
         options = DecodingOptions(
             sampling,
             generator,
             self._name,
             until_end and given.far is None,
             progress,
-            self.decoding_weights or quick_weights(self._device),
+            self.decoding_weights or quick_weights(self._device, 2 if several else 1),
             self.config.repetition,
             guide,
         )

@@ -124,7 +124,7 @@ def fill(
         if step:
             hidden = decoder.step(previous, masks.aligned[:, step])
         allowed = layout.allowed(kind, end=options.until_end)
-        logits = transformer.logits(hidden, kind)[:, allowed.start - layout.first_id(kind) :]
+        logits = decoder.logits(hidden, kind)[:, allowed.start - layout.first_id(kind) :]
         if options.guide:
             logits = guided(logits, options.sampling.guidance)  # (B, n) of 2 B rows
         forbidden = None

@@ -190,7 +190,11 @@ class Transformer(nn.Module):
 
     def logits(self, hidden: Float[Tensor, "*L D"], kind: int) -> Float[Tensor, "*L n"]:
         """Logits over the ids of one kind; entry 0 is `layout.first_id(kind)`."""
-        return F.linear(hidden, self.heads[kind - self.layout.kinds.start])
+        return F.linear(hidden, self.head(kind))
+
+    def head(self, kind: int) -> Float[Tensor, "n D"]:
+        """The output matrix of one kind."""
+        return self.heads[kind - self.layout.kinds.start]
 
     def vocabulary_logits(
         self, hidden: Float[Tensor, "B L D"], kinds: FlatIds

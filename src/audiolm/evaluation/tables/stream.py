@@ -3,6 +3,10 @@
 Each prompt is streamed for as long as asked, and measured minute by minute
 (`metrics/long_form.py`), as it sounds: semantic ids are those of the sound. Beside it stands a
 minute of the prompt's speaker, recordings one after the other through the codec: what speech is.
+
+By default these are a few minutes of a few prompts. An hour of one prompt, minute by minute:
+
+    audiolm evaluate speech --data dev --out hour --only stream --limit 1 --set stream.minutes=60
 """
 
 import numpy as np

@@ -124,7 +124,7 @@ def _turns(
     seconds: float | None,
     semantic: bool,
 ) -> Generator[Waveform, None, None]:
-    """Prompt and continuation in chunks (1, T); `AudioLM._continue` is the same all at once."""
+    """Prompt and continuation in chunks (1, T); `modes.continued` does it all at once."""
     device = next(codec.parameters()).device
     seconds = FOREVER if seconds is None else seconds
     ids = torch.empty(1, 0, dtype=torch.long, device=device)  # (1, S of the prompt)

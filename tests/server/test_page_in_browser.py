@@ -74,7 +74,7 @@ def heard(card) -> int:
 def record(page, seconds: float) -> None:
     """From the fake microphone."""
     page.click("#record")
-    page.wait_for_selector("#record[aria-pressed=true]")
+    page.wait_for_selector("#record.on")
     time.sleep(seconds)
     page.click("#record")
     page.wait_for_selector("#transport:not([hidden])")

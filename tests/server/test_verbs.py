@@ -149,7 +149,8 @@ def test_a_model_says_what_it_can(ask):
     assert about["limits"] == {"upload_bytes": 25_000_000, "seconds": 60.0}
     tiny, bare = about["models"]
     assert (tiny["name"], tiny["levels"], tiny["level_kbps"]) == ("tiny", 4, 0.25)
-    assert tiny["temperatures"] == [0.6, 0.8, 0.6] and tiny["prompt"] == "/v1/models/tiny/prompt"
+    assert tiny["temperatures"] == {way: [0.6, 0.8, 0.6] for way in ("autoregressive", "parallel")}
+    assert tiny["prompt"] == "/v1/models/tiny/prompt"
     assert "continuation" not in tiny["lacking"]
     assert bare["lacking"]["continuation"] == "this model has no semantic and coarse stage"
     assert {"acoustic_only", "parallel", "guidance"} < set(bare["lacking"])

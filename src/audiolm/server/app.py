@@ -108,6 +108,7 @@ def create_app(
                 fields, upload = fields_of(verb.fields, form, verb.file)
                 lm = chosen(models, getattr(fields, "model", None)).lm
                 check_fields(lm, fields, limits.seconds)
+                workers.require_place()
                 async with decoding:
                     end = heard(lm, fields)
                     recording = await asyncio.to_thread(

@@ -2,11 +2,12 @@
 
 Another site in the user's browser could send requests here, or have its own name point here (DNS
 rebinding): both are refused. Nothing of a body is kept past its limit, and a connection that brings
-nothing for a while is given up.
+nothing for a while, or its body too slowly, is given up.
 """
 
 import asyncio
 import hmac
+import time
 from contextlib import suppress
 from urllib.parse import urlsplit
 
@@ -18,6 +19,9 @@ from audiolm.server.refusals import RefusedError, busy, error_answer
 
 FORM_BYTES = 64 * 1024
 """What the fields of a form and its separators may take beside the file."""
+
+BODY_SECONDS = 600.0
+"""Within which all of a body has to come: one that trickles keeps a place from others."""
 
 LINGER = 1.0
 """Seconds for which what is too large is let pass before it is refused."""
@@ -97,7 +101,7 @@ class Gate:
             raise RefusedError(403, f"host: {host[:60]!r} is not this machine; start with --token")
         origin = headers.get("origin")
         if headers.get("sec-fetch-site") == "cross-site" or (
-            origin is not None and urlsplit(origin).netloc != host
+            origin is not None and _netloc(origin) != host
         ):
             raise RefusedError(
                 403, "origin: another site may not ask; open the page of this server"
@@ -125,7 +129,7 @@ class Gate:
 
 
 class Body:
-    """What comes with a request: refused past its limit, and where nothing comes.
+    """What comes with a request: refused past its limit, and where it does not come.
 
     Args:
         receive: that of the server.
@@ -136,21 +140,26 @@ class Body:
         self._receive = receive
         self._upload_bytes = upload_bytes
         self._came = 0
+        self._deadline = time.monotonic() + BODY_SECONDS
         self.ended = False
 
     async def receive(self) -> Message:
         """The next message.
 
         Raises:
-            RefusedError: 408, nothing came; 413, it is too large.
+            RefusedError: 408, nothing came for a while, or not all of it in time; 413, it is too
+                large.
         """
         if self.ended:  # only the client's leaving is waited for
             return await self._receive()
+        patience = min(PATIENCE, self._deadline - time.monotonic())
         try:
-            message = await asyncio.wait_for(self._next(), PATIENCE)
+            message = await asyncio.wait_for(self._next(), patience)
         except TimeoutError:
             raise RefusedError(
-                408, f"body: nothing came for {PATIENCE:g} s; send it again"
+                408,
+                f"body: nothing came for {PATIENCE:g} s, or not all of it in {BODY_SECONDS:g} s; "
+                "send it again",
             ) from None
         self._came += len(message.get("body", b""))
         if self._came > self._upload_bytes + FORM_BYTES:
@@ -175,6 +184,14 @@ def too_large(upload_bytes: int) -> RefusedError:
     return RefusedError(
         413, f"body: is larger than {upload_bytes / 1e6:g} MB; send a shorter recording"
     )
+
+
+def _netloc(origin: str) -> str | None:
+    """Host and port in an Origin header; None where it has none."""
+    try:
+        return urlsplit(origin).netloc or None
+    except ValueError:
+        return None
 
 
 def _name(host: str) -> str:

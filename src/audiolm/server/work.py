@@ -91,17 +91,25 @@ class Workers:
         self._jobs: set[Job] = set()
         self._seconds = 2.0  # that a job took, of late
 
-    def start(self, make: Make) -> Job:
-        """Put work into the queue.
+    def require_place(self) -> None:
+        """Refuse while all places are taken; to be asked before a recording is decoded for nothing.
 
         Raises:
             RefusedError: 503, all places are taken.
         """
+        if len(self._jobs) >= self._places:
+            ahead = len(self._jobs) / self._workers
+            raise busy(min(60, math.ceil(ahead * self._seconds)))
+
+    def start(self, make: Make) -> Job:
+        """Put work into the queue.
+
+        Raises:
+            RefusedError: 503, all places are taken, or the server is being stopped.
+        """
         job = Job(make)
         with self._lock:
-            if len(self._jobs) >= self._places:
-                ahead = len(self._jobs) / self._workers
-                raise busy(min(60, math.ceil(ahead * self._seconds)))
+            self.require_place()
             self._jobs.add(job)
         try:
             job.future = self._threads.submit(self._timed, job)
@@ -113,7 +121,9 @@ class Workers:
 
     def close(self) -> None:
         """Stop all work and wait for the threads to end."""
-        for job in list(self._jobs):
+        with self._lock:
+            jobs = list(self._jobs)
+        for job in jobs:
             job.stop()
         self._threads.shutdown(wait=True, cancel_futures=True)
 

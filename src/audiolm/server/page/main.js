@@ -308,6 +308,7 @@ async function go(plan) {
   });
   // In reading order: the first one first.
   for (const take of [...takes].reverse()) take.root.parentElement.prepend(take.root);
+  takes[0].root.scrollIntoView({ block: "nearest" }); // on a phone it is below the button
   for (const [number, take] of takes.entries()) {
     const { title, fill } = plan[number];
     if (take.abort.signal.aborted) continue;

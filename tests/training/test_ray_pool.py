@@ -42,6 +42,8 @@ def test_an_address_that_does_not_answer_is_one_line(writers) -> None:
     for address in (f"127.0.0.1:{port}", f"ray://127.0.0.1:{port}"):
         with pytest.raises(ConfigurationError, match=f"--ray {address}: no Ray cluster answers"):
             tokenize_on_ray(address, writer, settings, lambda: None)
+    with pytest.raises(ConfigurationError, match=r"--ray a\.\.b:1: no Ray cluster answers"):
+        tokenize_on_ray("a..b:1", writer, settings, lambda: None)
     for address in ("nowhere", "host:port", "host:99999", ":"):
         with pytest.raises(ConfigurationError, match="is no address; give auto, local"):
             tokenize_on_ray(address, writer, settings, lambda: None)

@@ -15,6 +15,9 @@ from contextlib import closing, suppress
 
 from audiolm.server.refusals import RefusedError, busy
 
+LONGEST_WAIT = 120.0
+"""Seconds that a job may be expected to wait before it begins."""
+
 Check = Callable[[], None]
 """Raises `Gone` where nobody waits for the work any longer; to be called now and then."""
 
@@ -92,20 +95,24 @@ class Workers:
         self._seconds = 2.0  # that a job took, of late
 
     def require_place(self) -> None:
-        """Refuse while all places are taken; to be asked before a recording is decoded for nothing.
+        """Refuse while the queue is full; to be asked before a recording is decoded for nothing.
+
+        It is full when all places are taken, and sooner where jobs take so long that its end would
+        wait for minutes: programs and proxies give up a connection on which nothing comes.
 
         Raises:
-            RefusedError: 503, all places are taken.
+            RefusedError: 503, the queue is full.
         """
-        if len(self._jobs) >= self._places:
-            ahead = len(self._jobs) / self._workers
-            raise busy(min(60, math.ceil(ahead * self._seconds)))
+        jobs = len(self._jobs)
+        wait = jobs / self._workers * self._seconds
+        if jobs >= self._places or (jobs >= self._workers and wait > LONGEST_WAIT):
+            raise busy(min(60, math.ceil(wait)))
 
     def start(self, make: Make) -> Job:
         """Put work into the queue.
 
         Raises:
-            RefusedError: 503, all places are taken, or the server is being stopped.
+            RefusedError: 503, the queue is full, or the server is being stopped.
         """
         job = Job(make)
         with self._lock:

@@ -17,6 +17,7 @@ from torch import device as Device
 from audiolm.data.manifest import read_recordings
 from audiolm.data.shares import Share, begin
 from audiolm.data.token_writer import TokenWriter
+from audiolm.data.tokens import shard_path
 from audiolm.device import choose_device
 from audiolm.errors import ConfigurationError, TrainingError
 from audiolm.model_io.folder import load_part
@@ -57,7 +58,7 @@ class ShardActor:
         told: list[str] = []
         for shard in batch["shard"].tolist():
             reasons: list[str] = []
-            if shard in self.writer.missing():
+            if not shard_path(self.writer.folder, shard).exists():  # else done before a death
                 reasons = write_shard(
                     self.parts, self.writer, shard, self.device, self.settings.threads
                 )
@@ -102,7 +103,7 @@ def tokenize_on_ray(
     try:
         data: Any = import_module("ray.data")
         data.DataContext.get_current().enable_progress_bars = False
-        # More rows to a block than one would be done again as a whole; millions take Ray's time.
+        # A block whose actor dies is done again whole, so a row each; thousands slow Ray down.
         blocks = min(len(missing), 1000)
         rows = data.from_items([{"shard": k} for k in missing], override_num_blocks=blocks)
         done = rows.map_batches(
@@ -153,10 +154,10 @@ def _require_answer(address: str) -> None:
             f"--ray {address}: is no address; give auto, local, host:port or ray://host:port"
         )
     try:
-        with socket.create_connection((host, int(port)), timeout=ANSWER_SECONDS):
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_SECONDS):
             pass
-    except OSError as error:
-        raise _no_answer(address, error.strerror or str(error)) from None
+    except (OSError, UnicodeError) as error:  # the second: a host that is no name, as a..b
+        raise _no_answer(address, getattr(error, "strerror", None) or str(error)) from None
 
 
 def _no_answer(address: str, reason: str) -> ConfigurationError:

@@ -193,7 +193,6 @@ def test_a_file_that_is_no_recording_is_one_line(page):
     page.wait_for_selector("#problem:not([hidden])")
     assert "a.wav: is no recording that this browser can read" in page.inner_text("#problem")
 
-
     page.wait_for_timeout(200)
     assert page.is_visible("#problem")  # until it was read
     page.click("#problem-close")

@@ -172,9 +172,7 @@ def test_another_site_may_not_ask(ask):
 
 
 @pytest.mark.parametrize("fault", [ZeroDivisionError, OSError, TimeoutError])
-def test_a_fault_of_ours_is_one_line_and_the_next_request_is_answered(
-    fault, post, lm, monkeypatch
-):
+def test_a_fault_of_ours_is_one_line_and_the_next_request_is_answered(fault, post, lm, monkeypatch):
     """Of whatever kind: a full disk is no client that has gone."""
 
     def fails(*_, **__):

@@ -67,7 +67,7 @@ class Share:
 
 
 class Plan(Configuration):
-    """What a folder was begun with: `shares.json`. Every share must have been begun with the same."""
+    """What a folder was begun with, and every share with the same: `shares.json`."""
 
     format_version: int = FORMAT_VERSION
     shares: int = Field(ge=1)

@@ -10,9 +10,7 @@ _ERROR = {
     "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
 }
 _BUSY = _ERROR | {
-    "headers": {
-        "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}
-    }
+    "headers": {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}}
 }
 _ANSWERS = dict.fromkeys(("400", "401", "403", "408", "413", "422", "500"), _ERROR)
 

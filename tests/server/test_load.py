@@ -200,13 +200,29 @@ def test_an_upload_without_end_is_refused_at_the_limit(live, slow, monkeypatch):
     assert len(ask(address, 0.5).content) == 16_000
 
 
-def test_an_upload_that_is_cut_off_leaves_nothing(live, slow):
+def test_who_sends_far_too_much_reads_why_it_is_refused(live, slow):
+    """While it is still sending: a connection that is reset would take the answer with it."""
+    address = live({"slow": ServedModel("slow", slow)})
+    host, port = address.removeprefix("http://").split(":")
+    head = request_bytes(address, b"1").partition(b"Content-Length")[0]
+    with socket.create_connection((host, int(port)), timeout=20) as client:
+        client.sendall(head + b"Content-Length: 2000000000\r\n\r\n")
+        answer = client.recv(4096)
+        client.sendall(bytes(100_000))
+        while piece := client.recv(4096):
+            answer += piece
+    assert b" 413 " in answer and b"larger than 25 MB" in answer
+
+
+def test_an_upload_that_is_cut_off_leaves_nothing(live, slow, capsys):
     address = live({"slow": ServedModel("slow", slow)})
     host, port = address.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port))) as client:
         client.sendall(request_bytes(address, b"1")[:3000])
     assert len(ask(address, 0.5).content) == 16_000
     assert slow.begun == 1
+    live.stop()
+    assert capsys.readouterr().err == ""  # it is no fault of ours
 
 
 def test_work_that_fails_half_way_ends_the_connection(live, lm):

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
@@ -147,7 +147,9 @@ def create_app(
             Route("/openapi.json", openapi),
             Mount("/", StaticFiles(directory=PAGE, html=True)),
         ],
-        exception_handlers=dict.fromkeys((HTTPException, AudioLMError, Exception), on_error),
+        exception_handlers=dict.fromkeys(
+            (HTTPException, AudioLMError, ClientDisconnect, Exception), on_error
+        ),
         lifespan=lifespan,
     )
     return Gate(app, limits.upload_bytes, token, MORE_OPEN + limits.workers + limits.queue)

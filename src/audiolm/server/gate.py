@@ -24,7 +24,7 @@ BODY_SECONDS = 600.0
 """Within which all of a body has to come: one that trickles keeps a place from others."""
 
 LINGER = 1.0
-"""Seconds for which what is too large is let pass before it is refused."""
+"""Seconds for which what is too large is let pass after it was refused."""
 
 OPEN_TO_ALL = ("/v1/health",)
 """What of /v1 needs no token."""
@@ -72,15 +72,22 @@ class Gate:
         body = Body(receive, self.upload_bytes)
         has_body = scope["method"] not in ("GET", "HEAD")
 
+        closes = False
+
         async def send_with_headers(message: Message) -> None:
+            nonlocal closes
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)
-                if message["status"] in (408, 413) and has_body and not body.ended:
+                closes = message["status"] in (408, 413) and has_body and not body.ended
+                if closes:
                     headers["Connection"] = "close"
-                    if "expect" not in Headers(scope=scope):  # else it asks before it sends
-                        await body.let_pass()
+            elif closes and "expect" not in Headers(scope=scope):  # else it asks before it sends
+                # The whole answer, before its end, with which the server closes the connection.
+                await send(message | {"more_body": True})
+                await body.let_pass()
+                message = {"type": "http.response.body", "body": b"", "more_body": False}
             await send(message)
 
         self._open += has_body
@@ -167,7 +174,8 @@ class Body:
         return message
 
     async def let_pass(self) -> None:
-        """What is on its way, for a moment: who is still sending might miss the answer."""
+        """What is on its way, for a moment: a client whose connection is closed while it sends may
+        never read the answer."""
         with suppress(TimeoutError):
             async with asyncio.timeout(LINGER):
                 while not self.ended:

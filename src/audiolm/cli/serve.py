@@ -106,8 +106,8 @@ def command(
 
     if token is not None and not re.fullmatch("[!-~]+", token):
         raise ConfigurationError(
-            "--token: need letters, digits and signs of ASCII without blanks; give another, or none, "
-            "and one is made up where it is needed"
+            "--token: need letters, digits and signs of ASCII without blanks; give others, or none "
+            "and one is made up where needed"
         )
     made_up = token is None and not is_loopback(host)
     if made_up:

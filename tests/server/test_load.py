@@ -143,6 +143,7 @@ def test_a_reader_that_sleeps_is_given_up(live, slow, monkeypatch):
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.connect((host, int(port)))
         client.sendall(request_bytes(address, b"600"))
+        wait_until(lambda: slow.closed == 1)  # all is made, and waits for its reader
         time.sleep(1.5)
         came = 0
         while piece := client.recv(1 << 16):

@@ -85,7 +85,7 @@ class Gate:
                     headers["Connection"] = "close"
             elif closes and "expect" not in Headers(scope=scope):  # else it asks before it sends
                 # The whole answer, before its end, with which the server closes the connection.
-                await send(message | {"more_body": True})
+                await send({**message, "more_body": True})
                 await body.let_pass()
                 message = {"type": "http.response.body", "body": b"", "more_body": False}
             await send(message)

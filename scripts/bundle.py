@@ -35,6 +35,8 @@ ABOUT = {
             "source": "V. Panayotov, G. Chen, D. Povey, S. Khudanpur, ICASSP 2015; J. Zhang et "
             "al., Interspeech 2021",
             "licence": "CC BY 4.0",
+            "datasets": ["openslr/librispeech_asr", "mispeech/speechocean762"],  # on the hub
+            "language": "en",
         },
     },
     "piano": {

@@ -4,11 +4,14 @@
 
 Starts a server of its own on a free port. Every answer must be whole, or a refusal that says when
 to ask again; anything else is printed and makes the exit code 1. The first sound is the first
-sample of what follows the prompt, counted from the request; of requests that waited, too.
+sample of what follows the prompt, counted from the request; of requests that waited, too. Beside
+the clients, somebody asks every second whether the server is there: how long that takes says
+whether one who asks little is served while many ask much.
 """
 
 import argparse
 import asyncio
+import json
 import subprocess
 import sys
 import time
@@ -29,6 +32,10 @@ class Tally:
     refused: int = 0
     broken: list[str] = field(default_factory=list)
     first_sound: list[float] = field(default_factory=list)
+    health: list[float] = field(default_factory=list)
+    """Seconds until `/v1/health` answered."""
+    memory: list[float] = field(default_factory=list)
+    """MB that the server held, every second."""
 
 
 async def client(
@@ -49,16 +56,17 @@ async def client(
                     data=fields | {"seed": str(number)},
                 ) as answer:
                     if answer.status_code == 503:
-                        await answer.aread()
-                        tally.refused += 1
                         pause = float(answer.headers["Retry-After"])
+                        if not json.loads(await answer.aread())["error"].startswith("busy: "):
+                            raise ValueError("a refusal does not say that it is busy")
+                        tally.refused += 1
                         await asyncio.sleep(min(pause, max(0.0, until - time.monotonic())))
                         continue
                     answer.raise_for_status()
                     async for piece in answer.aiter_raw():
                         first = first or time.monotonic() - started
                         came += len(piece)
-            except (httpx.HTTPError, KeyError) as error:
+            except (httpx.HTTPError, KeyError, ValueError) as error:
                 tally.broken.append(f"{type(error).__name__}: {error}")
                 continue
             if came != expected:
@@ -66,6 +74,20 @@ async def client(
             else:
                 tally.whole += 1
                 tally.first_sound.append(first)
+
+
+async def watch(address: str, process: int, tally: Tally) -> None:
+    """Every second, until cancelled: is it there, and how large is it?"""
+    async with httpx.AsyncClient(timeout=300) as http:
+        while True:
+            started = time.monotonic()
+            try:
+                (await http.get(f"{address}/v1/health")).raise_for_status()
+            except httpx.HTTPError as error:
+                tally.broken.append(f"health: {type(error).__name__}: {error}")
+            tally.health.append(time.monotonic() - started)
+            tally.memory.append(memory_mb(process))
+            await asyncio.sleep(1)
 
 
 def memory_mb(process: int) -> float:
@@ -81,21 +103,29 @@ async def run(arguments: argparse.Namespace, address: str, process: int) -> Tall
     prompt = example_prompt().read_bytes()
     tally = Tally()
     # One request alone, so that memory is measured with everything loaded.
-    await client(address, prompt, arguments.length, time.monotonic() + 0.01, 0, Tally())
+    await client(address, prompt, arguments.length, time.monotonic() + 0.1, 0, Tally())
     before = memory_mb(process)
     until = time.monotonic() + arguments.seconds
     clients = [
         client(address, prompt, arguments.length, until, number, tally)
         for number in range(arguments.clients)
     ]
+    watching = asyncio.create_task(watch(address, process, tally))
     await asyncio.gather(*clients)
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
     after = memory_mb(process)
+    most = max(after, *tally.memory)
     print(f"{arguments.clients} clients, {arguments.seconds:g} s, {arguments.length:g} s each")
     print(f"answers whole {tally.whole}, refused {tally.refused}, broken {len(tally.broken)}")
     if tally.first_sound:
         p50, p95 = np.percentile(tally.first_sound, (50, 95))
         print(f"first sound, the queue included: median {p50:.2f} s, p95 {p95:.2f} s")
-    print(f"memory of the server: {before:.0f} MB before, {after:.0f} MB after")
+    print(
+        f"health: median {1000 * np.median(tally.health):.0f} ms, longest "
+        f"{1000 * max(tally.health):.0f} ms"
+    )
+    print(f"memory of the server: {before:.0f} MB before, at most {most:.0f}, {after:.0f} after")
     for line in sorted(set(tally.broken)):
         print(f"broken: {line}", file=sys.stderr)
     return tally

@@ -33,6 +33,8 @@ def test_a_port_in_use_is_one_line(audiolm, model):
         (("--port", 99_999), "Invalid value for '--port'"),
         (("--model", "nothing-there"), "nothing-there: there is no such model"),
         (("--workers", 0), "Invalid value for '--workers'"),
+        (("--host", "0.0.0.0", "--token", ""), "--token: need letters, digits and signs"),
+        (("--token", "öffne dich"), "--token: need letters, digits and signs"),
     ],
 )
 def test_what_cannot_be_served_is_refused(audiolm, arguments, says):

@@ -183,3 +183,6 @@ def test_a_folder_in_which_nothing_was_begun(tmp_path) -> None:
     (tmp_path / "shares.json").write_text(json.dumps({"format_version": 9}))
     with pytest.raises(CorpusError, match="another version"):
         check(tmp_path)
+    (tmp_path / "shares.json").write_text(json.dumps({"format_version": 1, "shares": 3}))
+    with pytest.raises(ConfigurationError, match=r"shares\.json: recordings: Field required"):
+        check(tmp_path)

@@ -1,6 +1,7 @@
 """A hub on this machine: the part of the Hugging Face hub's protocol that a model takes.
 
-Repositories are dictionaries in memory. What a test wants to know afterwards stands in them.
+Repositories are dictionaries in memory. What a test wants to know afterwards stands in them. As on
+the hub, weights are too large for a commit: they are uploaded by Git LFS, and a commit names them.
 """
 
 import base64
@@ -36,6 +37,8 @@ class StandIn:
 
     def __init__(self) -> None:
         self.repositories: dict[str, Repository] = {}
+        self.large: dict[str, bytes] = {}
+        """What was uploaded by Git LFS, by its SHA-256."""
         self.asked: list[str] = []
         """Method and path of every request."""
 
@@ -75,26 +78,56 @@ class _Handler(BaseHTTPRequestHandler):
                 private = asked.get("visibility") == "private" or asked.get("private") is True
                 self.stand_in.repositories[name] = Repository(private)
             return self._json({"url": f"{self.stand_in.address}/{name}"}, 409 if known else 200)
+        if words[2:] == ["info", "lfs", "objects", "batch"]:
+            objects = [self._place(one) for one in json.loads(body)["objects"]]
+            return self._json({"transfer": "basic", "objects": objects})
         if words[:2] != ["api", "models"]:
             return self._json({"error": "not played here"}, 404)
         repository = self.stand_in.repositories["/".join(words[2:4])]
         if words[4] == "preupload":
             files = [file["path"] for file in json.loads(body)["files"]]
-            modes = [{"path": f, "uploadMode": "regular", "shouldIgnore": False} for f in files]
-            return self._json({"files": modes})
+            mode = {True: "lfs", False: "regular"}
+            return self._json(
+                {
+                    "files": [
+                        {"path": f, "uploadMode": mode[_is_large(f)], "shouldIgnore": False}
+                        for f in files
+                    ]
+                }
+            )
         assert words[4:] == ["commit", "main"], words
         lines = [json.loads(line) for line in body.splitlines()]
         newest = dict(repository.files) if repository.refs else {}
         for line in lines:
+            value = line["value"]
             if line["key"] == "header":
-                repository.messages.append(line["value"]["summary"])
+                repository.messages.append(value["summary"])
+            elif line["key"] == "lfsFile":
+                assert value["algo"] == "sha256"
+                newest[value["path"]] = self.stand_in.large[value["oid"]]
             else:
-                newest[line["value"]["path"]] = base64.b64decode(line["value"]["content"])
+                assert not _is_large(value["path"])
+                newest[value["path"]] = base64.b64decode(value["content"])
         commit = hashlib.sha1(body).hexdigest()
         repository.commits[commit] = newest
         repository.refs["main"] = commit
         address = f"{self.stand_in.address}/{'/'.join(words[2:4])}/commit/{commit}"
         return self._json({"commitUrl": address, "commitOid": commit})
+
+    def _place(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """Where an object is to be put; nowhere, where it is there already."""
+        place = {"oid": asked["oid"], "size": asked["size"]}
+        if asked["oid"] in self.stand_in.large:
+            return place
+        href = f"{self.stand_in.address}/large/{asked['oid']}"
+        return place | {"authenticated": True, "actions": {"upload": {"href": href}}}
+
+    def do_PUT(self) -> None:
+        content = self.rfile.read(int(self.headers["Content-Length"]))
+        oid = self._words()[-1]
+        assert hashlib.sha256(content).hexdigest() == oid
+        self.stand_in.large[oid] = content
+        self._answer(200, b"", {})
 
     def do_GET(self) -> None:
         words = self._words()
@@ -149,6 +182,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(content)
+
+
+def _is_large(path: str) -> bool:
+    """As the hub's own .gitattributes says."""
+    return path.endswith((".safetensors", ".flac", ".wav"))
 
 
 def _oid(content: bytes) -> str:

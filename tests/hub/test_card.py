@@ -1,11 +1,15 @@
 """The card of a model: what the hub reads in front, what people read behind."""
 
+import re
+from pathlib import Path
+
 import pytest
 import yaml
 
 from audiolm.errors import ModelFolderError
 from audiolm.hub import Measured, card
-from audiolm.model_io.manifest import Manifest
+from audiolm.model_io.manifest import Manifest, read_manifest
+from audiolm.pretrained import find
 
 MEASURED = [
     Measured("What a recogniser understands", "dev", "wer.codec", 29.5, "%"),
@@ -63,6 +67,31 @@ def test_the_hubs_own_library_reads_the_card():
     data = hub.ModelCard(text).data
     assert (data.library_name, data.license, data.model_name) == ("audiolm", "cc-by-4.0", "tiny")
     assert [result.metric_value for result in data.eval_results] == [29.5, 15.25, 3.5]
+
+
+def test_metrics_of_the_owner_and_measured_ones_are_both_there():
+    own = "---\nmetrics: [wer]\nmodel-index: [{name: tiny, results: []}]\n---\n# Mine\n"
+    found = front(card(Manifest(name="tiny"), own, MEASURED))
+    assert found["metrics"] == ["wer", "cer"]
+    assert [len(one["results"]) for one in found["model-index"]] == [0, 2]
+
+
+def test_the_bundled_model_says_what_the_hub_asks():
+    folder = find("speech")
+    text = card(read_manifest(folder), (folder / "MODEL_CARD.md").read_text("utf-8"))
+    found = front(text)
+    assert (found["language"], found["license"]) == ("en", "cc-by-4.0")
+    assert (found["library_name"], found["pipeline_tag"]) == ("audiolm", "audio-to-audio")
+    assert found["datasets"] == ["openslr/librispeech_asr", "mispeech/speechocean762"]
+    assert "audiolm" in found["tags"] and found["metrics"] == ["accuracy", "cer", "wer"]
+    results = (Path(__file__).parents[2] / "docs" / "RESULTS.md").read_text("utf-8")
+    for result in found["model-index"][0]["results"]:
+        for metric in result["metrics"]:
+            assert re.search(rf"(?<![\d.]){metric['value']}(?![\d.])", results), metric
+    hub = pytest.importorskip("huggingface_hub", reason="needs the extra audiolm[hub]")
+    assert {one.metric_type for one in hub.ModelCard(text).data.eval_results} == {
+        "accuracy", "cer", "wer", "visqol", "pesq",
+    }  # fmt: skip
 
 
 def test_what_the_owner_wrote_goes_first():

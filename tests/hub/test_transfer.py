@@ -57,6 +57,8 @@ def test_what_lies_on_the_hub(hub: StandIn, folder, token):
     assert repository.messages == ["audiolm: tiny"]
     for name in (*parts, "model.json", "prompt.wav"):
         assert repository.files[name] == (folder / name).read_bytes()
+    weights = [(folder / part).read_bytes() for part in parts]
+    assert set(weights) < set(hub.large.values())  # beside the commit: it has no room for them
     _, front, text = repository.files["README.md"].decode().split("---\n", 2)
     said = yaml.safe_load(front)
     assert (said["library_name"], said["license"]) == ("audiolm", "cc-by-4.0")
@@ -68,12 +70,14 @@ def test_what_lies_on_the_hub(hub: StandIn, folder, token):
 
 def test_files_of_others_on_the_hub_stay(hub: StandIn, folder, token):
     push(folder, NAME, token=token)
+    uploads = [asked for asked in hub.asked if asked.startswith("PUT")]
     repository = hub.repositories[NAME]
     repository.files["sample.wav"] = b"theirs"
     (folder / "MODEL_CARD.md").write_text("# Another card\n")
     push(folder, NAME, token=token)
     assert repository.files["sample.wav"] == b"theirs"
     assert b"# Another card" in repository.files["README.md"]
+    assert uploads == [asked for asked in hub.asked if asked.startswith("PUT")]  # weights once
 
 
 def test_the_download_is_one_that_the_hub_counts(hub: StandIn, folder, token):

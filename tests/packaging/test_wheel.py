@@ -94,6 +94,23 @@ def test_the_versions_of_python() -> None:
     assert PROJECT["requires-python"] == f">={listed[0]}"
 
 
+@pytest.mark.parametrize("version", ["3.11", "3.12", "3.13"])
+def test_every_version_of_python_can_read_the_source(version) -> None:
+    """Of those on this machine: a file that a younger one alone can read is soon written."""
+    python = [f"python{version}", "-c"]
+    known_to_pyenv = os.environ | {"PYENV_VERSION": version}
+    try:
+        subprocess.run([*python, "pass"], check=True, capture_output=True, env=known_to_pyenv)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip(f"there is no python{version} on this machine")
+    reads = "import ast, sys; [ast.parse(open(path, 'rb').read()) for path in sys.argv[1:]]"
+    source = sorted(map(str, (ROOT / "src" / "audiolm").rglob("*.py")))
+    answer = subprocess.run(
+        [*python, reads, *source], capture_output=True, text=True, env=known_to_pyenv
+    )
+    assert answer.returncode == 0, answer.stderr
+
+
 def test_the_container_is_built_of_what_is_there() -> None:
     """It cannot be built in a test: its lines are held against the project instead."""
     lines = (ROOT / "Dockerfile").read_text("utf-8")

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from serving import SlowModel, wait_until, wav
 
-from audiolm.server import answers, app, gate
+from audiolm.server import answers, app, gate, work
 from audiolm.server.served import ServedModel
 from tiny import noise
 
@@ -53,6 +53,36 @@ def test_no_more_are_let_in_than_can_be_held(live, slow, monkeypatch):
         wait_until(lambda: slow.begun == 1)
         answer = ask(address)
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
+        assert len(first.result().content) == 96_000
+
+
+def test_nobody_waits_for_longer_than_clients_do(live, slow, monkeypatch):
+    monkeypatch.setattr(work, "LONGEST_WAIT", 1.0)  # at first a job is taken to last 2 s
+    slow.pause = 0.1
+    address = live({"slow": ServedModel("slow", slow)}, queue=8)
+    with ThreadPoolExecutor(2) as others:
+        first = others.submit(ask, address, 2)
+        wait_until(lambda: slow.begun == 1)
+        answer = ask(address)
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
+        assert len(first.result().content) == 64_000
+    assert len(ask(address, 0.5).content) == 16_000
+
+
+def test_what_is_refused_was_not_decoded(live, slow, monkeypatch):
+    decoded = []
+
+    def read_upload(*given):
+        decoded.append(given)
+        return noise(1.0)
+
+    monkeypatch.setattr(app, "read_upload", read_upload)
+    address = live({"slow": ServedModel("slow", slow)}, queue=0)
+    with ThreadPoolExecutor(1) as other:
+        first = other.submit(ask, address, 3)
+        wait_until(lambda: slow.begun == 1)
+        assert ask(address).status_code == 503
+        assert len(decoded) == 1
         assert len(first.result().content) == 96_000
 
 
@@ -113,6 +143,7 @@ def test_a_reader_that_sleeps_is_given_up(live, slow, monkeypatch):
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.connect((host, int(port)))
         client.sendall(request_bytes(address, b"600"))
+        wait_until(lambda: slow.closed == 1)  # all is made, and waits for its reader
         time.sleep(1.5)
         came = 0
         while piece := client.recv(1 << 16):
@@ -128,6 +159,25 @@ def test_an_upload_that_does_not_come_is_given_up(live, slow, monkeypatch):
         client.sendall(request_bytes(address, b"1")[:2000])
         assert b" 408 " in client.recv(4096)
     assert slow.begun == 0
+
+
+def test_an_upload_that_trickles_is_given_up(live, slow, monkeypatch):
+    """A byte now and then is something, and yet would keep a place for hours."""
+    monkeypatch.setattr(gate, "BODY_SECONDS", 0.6)
+    address = live({"slow": ServedModel("slow", slow)})
+    host, port = address.removeprefix("http://").split(":")
+    request = request_bytes(address, b"1")
+    with socket.create_connection((host, int(port)), timeout=0.05) as client:
+        client.sendall(request[:2000])
+        answer, started = b"", time.monotonic()
+        for at in range(2000, 2400):
+            client.sendall(request[at : at + 1])
+            try:
+                answer = client.recv(4096)
+                break
+            except TimeoutError:
+                assert time.monotonic() - started < 10
+    assert b" 408 " in answer and slow.begun == 0
 
 
 def test_an_upload_without_end_is_refused_at_the_limit(live, slow, monkeypatch):
@@ -151,13 +201,29 @@ def test_an_upload_without_end_is_refused_at_the_limit(live, slow, monkeypatch):
     assert len(ask(address, 0.5).content) == 16_000
 
 
-def test_an_upload_that_is_cut_off_leaves_nothing(live, slow):
+def test_who_sends_far_too_much_reads_why_it_is_refused(live, slow):
+    """While it is still sending: a connection that is reset would take the answer with it."""
+    address = live({"slow": ServedModel("slow", slow)})
+    host, port = address.removeprefix("http://").split(":")
+    head = request_bytes(address, b"1").partition(b"Content-Length")[0]
+    with socket.create_connection((host, int(port)), timeout=20) as client:
+        client.sendall(head + b"Content-Length: 2000000000\r\n\r\n")
+        answer = client.recv(4096)
+        client.sendall(bytes(100_000))
+        while piece := client.recv(4096):
+            answer += piece
+    assert b" 413 " in answer and b"larger than 25 MB" in answer
+
+
+def test_an_upload_that_is_cut_off_leaves_nothing(live, slow, capsys):
     address = live({"slow": ServedModel("slow", slow)})
     host, port = address.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port))) as client:
         client.sendall(request_bytes(address, b"1")[:3000])
     assert len(ask(address, 0.5).content) == 16_000
     assert slow.begun == 1
+    live.stop()
+    assert capsys.readouterr().err == ""  # it is no fault of ours
 
 
 def test_work_that_fails_half_way_ends_the_connection(live, lm):

@@ -49,5 +49,8 @@ def test_each_path_answers_and_each_field_is_taken(ask):
         schema = body["multipart/form-data"]["schema"]
         assert set(schema["properties"]) == {verb.file, *verb.fields.model_fields}
         assert verb.file in schema["required"]
+        answers = document["paths"][f"/v1/{verb.name}"]["post"]["responses"]
+        assert set(answers) == {"200", "400", "401", "403", "408", "413", "422", "500", "503"}
+        assert "Retry-After" in answers["503"]["headers"]
         for name, field in schema["properties"].items():
             assert field.get("description"), f"{verb.name} {name}"

@@ -4,11 +4,13 @@ import io
 import shutil
 import time
 
+import numpy as np
 import pytest
 import soundfile
 from serving import wait_until
 
 from audiolm.audio.metadata import read_metadata
+from audiolm.audio.waveform import Audio
 from audiolm.safety.detector import Detector
 from audiolm.server import verbs
 from audiolm.server.served import ServedModel
@@ -74,7 +76,7 @@ def heard(card) -> int:
 def record(page, seconds: float) -> None:
     """From the fake microphone."""
     page.click("#record")
-    page.wait_for_selector("#record[aria-pressed=true]")
+    page.wait_for_selector("#record.on")
     time.sleep(seconds)
     page.click("#record")
     page.wait_for_selector("#transport:not([hidden])")
@@ -176,6 +178,7 @@ def test_whether_it_is_made_is_said_in_words(page, lm, monkeypatch):
     )
     assert page.inner_text(".take .state") == "a note"
     assert len(page.query_selector_all(".strip i")) == 2
+    assert page.get_attribute(".strip", "aria-label") == "Made: 3.0 to 4.0 s"
 
 
 def test_what_a_model_lacks_is_greyed_and_says_why(page):
@@ -190,20 +193,76 @@ def test_a_file_that_is_no_recording_is_one_line(page):
     page.wait_for_selector("#problem:not([hidden])")
     assert "a.wav: is no recording that this browser can read" in page.inner_text("#problem")
 
+    page.wait_for_timeout(200)
+    assert page.is_visible("#problem")  # until it was read
+    page.click("#problem-close")
+    assert page.is_hidden("#problem")
 
-def test_stop_ends_a_take(page):
+
+def test_stop_ends_a_take_that_is_made_and_one_that_waits(page):
+    page.click("#example")
+    page.wait_for_selector("#transport:not([hidden])")
+    page.fill("#seconds", "30")
+    page.select_option("#takes-count", "2")
+    page.click("#go")
+    for number in (2, 1):
+        take = page.wait_for_selector(f".take:nth-child({number})")
+        take.query_selector(".stop").press("Enter")
+        assert take.query_selector(".state").inner_text() == "Stopped."
+        focused = page.evaluate("document.activeElement.ariaLabel")  # the keyboard is not lost
+        assert focused == f"Try again: Continuation, tiny, seed {number - 1}"
+    page.wait_for_selector(".take.failed:nth-child(2)")
+    page.press(".take:nth-child(2) .close", "Enter")
+    assert page.evaluate("document.activeElement.className").endswith("close")
+    page.press(".take .close", "Enter")
+    assert page.evaluate("document.activeElement.id") == "takes-title"
+
+
+def test_a_take_of_which_the_end_does_not_come_says_so(page, lm, monkeypatch):
+    def breaks(*_, **__):
+        yield Audio(np.zeros(8000, np.float32), 16_000)
+        time.sleep(0.3)  # what was sent has come
+        raise OSError("no room")
+
+    monkeypatch.setattr(lm, "stream", breaks)
+    page.click("#example")
+    page.wait_for_selector("#transport:not([hidden])")
+    page.click("#go")
+    page.wait_for_selector(".take.failed")
+    assert page.inner_text(".take .state") == "The connection ended before all of it had come."
+    assert page.is_hidden(".take .download")
+
+
+def test_another_recording_ends_the_microphone(page):
+    page.click("#record")
+    page.wait_for_selector("#record.on")
+    assert page.inner_text("#why") == "Stop the microphone first."
+    page.wait_for_function("document.getElementById('record-time').textContent > '0.1 s'")
+    page.click("#example")
+    page.wait_for_selector("#transport:not([hidden])")
+    assert page.inner_text("#record-label") == "Record"
+    page.wait_for_timeout(300)  # in which nothing of the microphone comes after it
+    wait_until(lambda: page.inner_text("#time") == "0.0 of 4.0 s")
+
+
+def test_nothing_moves_for_those_who_want_that(page):
+    page.emulate_media(reduced_motion="reduce")
     page.click("#example")
     page.wait_for_selector("#transport:not([hidden])")
     page.fill("#seconds", "30")
     page.click("#go")
+    page.wait_for_selector(".take.making")
+    moving = "getComputedStyle(document.querySelector('.take .picture'), '::after').animationName"
+    assert page.evaluate(moving) == "none"
     page.click(".take .stop")
-    page.wait_for_selector(".take.failed")
-    assert page.inner_text(".take .state") == "Stopped."
 
 
 def test_a_phone_has_one_column_that_fits(page):
     page.click("#example")
     page.wait_for_selector("#transport:not([hidden])")
+    page.fill("#seconds", "1")
+    page.click("#go")
+    page.wait_for_selector(".take[data-done]")
     for width in (1200, 700, 360):
         page.set_viewport_size({"width": width, "height": 740})
         assert page.evaluate("document.documentElement.scrollWidth") <= width
@@ -224,6 +283,7 @@ def test_every_control_has_a_name_and_is_reached_by_keyboard(page):
             .map(one => one.outerHTML)"""
     )
     assert nameless == []
+    assert page.locator("output").count() == 0  # which would say every tenth of a second aloud
     reached = set()
     page.evaluate("document.activeElement.blur()")
     for _ in range(25):

@@ -42,6 +42,14 @@ def test_what_is_no_recording(post, file, says):
     refused(post("continuations", file, seconds=0.2), 400, says)
 
 
+@pytest.mark.parametrize("verb", ["continuations", "resyntheses", "reconstructions"])
+def test_a_recording_without_a_sample(post, verb):
+    nothing = io.BytesIO()
+    soundfile.write(nothing, np.zeros(0, np.int16), 16_000, format="WAV")
+    answer = post(verb, nothing.getvalue())
+    refused(answer, 400, "")
+
+
 def test_samples_that_are_no_numbers(post):
     file = io.BytesIO()
     soundfile.write(file, np.full(16_000, np.nan, np.float32), 16_000, "FLOAT", format="WAV")
@@ -150,7 +158,11 @@ def test_another_site_may_not_ask(ask):
     client = ask()
     refused(client.get("/v1/health", headers={"Host": "evil.example"}), 403, "host: ")
     refused(client.get("/v1/health", headers={"Host": "[evil"}), 403, "host: ")
-    for header in ({"Origin": "http://evil.example"}, {"Sec-Fetch-Site": "cross-site"}):
+    for header in (
+        {"Origin": "http://evil.example"},
+        {"Origin": "http://[evil"},
+        {"Sec-Fetch-Site": "cross-site"},
+    ):
         refused(client.post("/v1/continuations", headers=header), 403, "origin: ")
     refused(client.get("/v1/health", headers={"Origin": "null"}), 403, "origin: ")
     own = {"Origin": "http://127.0.0.1:8000"}
@@ -159,10 +171,16 @@ def test_another_site_may_not_ask(ask):
     assert named.get("/v1/health").status_code == 200
 
 
-def test_a_fault_of_ours_is_one_line_and_the_next_request_is_answered(post, lm, monkeypatch):
+@pytest.mark.parametrize("fault", [ZeroDivisionError, OSError, TimeoutError])
+def test_a_fault_of_ours_is_one_line_and_the_next_request_is_answered(fault, post, lm, monkeypatch):
+    """Of whatever kind: a full disk is no client that has gone."""
+
+    def fails(*_, **__):
+        raise fault("inside")
+
     with monkeypatch.context() as patch:
-        patch.setattr(lm, "stream", lambda *_, **__: 1 / 0)
-        refused(post("continuations"), 500, "ZeroDivisionError; a fault of ours")
+        patch.setattr(lm, "stream", fails)
+        refused(post("continuations"), 500, f"{fault.__name__}; a fault of ours")
     assert post("continuations", seconds=0.2).status_code == 200
 
 

@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 import soundfile
 from serving import samples_of, wav
+from starlette.testclient import TestClient
 
 from audiolm.audio.files import read
 from audiolm.audio.waveform import Audio
 from audiolm.safety.detector import Detector
 from audiolm.server import verbs
+from audiolm.server.app import create_app
+from audiolm.server.served import ServedModel
 from audiolm.stages import Sampling
 from safety.made_up import CONFIG
 from tiny import noise
@@ -149,7 +152,8 @@ def test_a_model_says_what_it_can(ask):
     assert about["limits"] == {"upload_bytes": 25_000_000, "seconds": 60.0}
     tiny, bare = about["models"]
     assert (tiny["name"], tiny["levels"], tiny["level_kbps"]) == ("tiny", 4, 0.25)
-    assert tiny["temperatures"] == [0.6, 0.8, 0.6] and tiny["prompt"] == "/v1/models/tiny/prompt"
+    assert tiny["temperatures"] == {way: [0.6, 0.8, 0.6] for way in ("autoregressive", "parallel")}
+    assert tiny["prompt"] == "/v1/models/tiny/prompt"
     assert "continuation" not in tiny["lacking"]
     assert bare["lacking"]["continuation"] == "this model has no semantic and coarse stage"
     assert {"acoustic_only", "parallel", "guidance"} < set(bare["lacking"])
@@ -161,3 +165,10 @@ def test_the_recording_that_a_model_brings(ask, models):
     assert client.get("/v1/models/tiny/prompt").content == models["tiny"].prompt.read_bytes()
     assert client.get("/v1/models/bare/prompt").status_code == 404
     assert client.get("/v1/models/..%2f..%2fetc/prompt").status_code == 404
+
+
+def test_a_folder_may_be_called_as_it_likes(models):
+    odd = ServedModel("my model #2?", models["tiny"].lm, models["tiny"].prompt)
+    with TestClient(create_app({odd.name: odd}), base_url="http://127.0.0.1") as client:
+        (about,) = client.get("/v1/models").json()["models"]
+        assert client.get(about["prompt"]).content == odd.prompt.read_bytes()

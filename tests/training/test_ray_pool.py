@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import threading
 
 import pytest
 
@@ -42,9 +43,46 @@ def test_an_address_that_does_not_answer_is_one_line(writers) -> None:
     for address in (f"127.0.0.1:{port}", f"ray://127.0.0.1:{port}"):
         with pytest.raises(ConfigurationError, match=f"--ray {address}: no Ray cluster answers"):
             tokenize_on_ray(address, writer, settings, lambda: None)
+    with pytest.raises(ConfigurationError, match=r"--ray a\.\.b:1: no Ray cluster answers"):
+        tokenize_on_ray("a..b:1", writer, settings, lambda: None)
     for address in ("nowhere", "host:port", "host:99999", ":"):
         with pytest.raises(ConfigurationError, match="is no address; give auto, local"):
             tokenize_on_ray(address, writer, settings, lambda: None)
+
+
+@pytest.mark.parametrize(
+    ("says", "reason"),
+    [(b"", "timed out"), (b"HTTP/1.1 400 Bad Request\r\n\r\n", "something else does")],
+)
+def test_what_listens_and_is_no_cluster_is_one_line(writers, monkeypatch, says, reason) -> None:
+    monkeypatch.setattr(ray_pool, "ANSWER_SECONDS", 0.3)
+    settings, writer = writers("out")
+    with socket.create_server(("127.0.0.1", 0)) as other:
+
+        def answer() -> None:
+            connection, _ = other.accept()
+            connection.recv(100)
+            connection.sendall(says)
+            told.append(connection)  # and stays open
+
+        told = []
+        thread = threading.Thread(target=answer)
+        thread.start()
+        address = f"127.0.0.1:{other.getsockname()[1]}"
+        with pytest.raises(ConfigurationError, match=rf"no Ray cluster answers there \({reason}"):
+            tokenize_on_ray(address, writer, settings, lambda: None)
+        thread.join()
+        told[0].close()
+
+
+@pytest.mark.slow
+def test_a_cluster_is_known_by_its_answer() -> None:
+    ray = pytest.importorskip("ray", reason="ray is not installed")
+    ray.init(address="local", include_dashboard=False, log_to_driver=False, num_cpus=1)
+    try:
+        ray_pool._require_answer(ray.get_runtime_context().gcs_address)
+    finally:
+        ray.shutdown()
 
 
 @pytest.mark.slow

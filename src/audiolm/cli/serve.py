@@ -1,6 +1,7 @@
 """`audiolm serve`: the page, and the verbs over HTTP."""
 
 import ipaddress
+import re
 import secrets
 import socket
 import warnings
@@ -103,6 +104,11 @@ def command(
         ) from None
     from audiolm.server.served import served_models
 
+    if token is not None and not re.fullmatch("[!-~]+", token):
+        raise ConfigurationError(
+            "--token: need letters, digits and signs of ASCII without blanks; give others, or none "
+            "and one is made up where needed"
+        )
     made_up = token is None and not is_loopback(host)
     if made_up:
         token = secrets.token_urlsafe(24)

@@ -14,10 +14,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
+
+from pydantic import Field
 
 from audiolm.atomic import replacing
-from audiolm.configuration import parse
+from audiolm.configuration import Configuration, parse
 from audiolm.data.corpus import Recording
 from audiolm.data.manifest import read_recordings
 from audiolm.data.names import printable
@@ -63,6 +65,21 @@ class Share:
 
     def __str__(self) -> str:
         return f"{self.number}/{self.of}"
+
+
+class Plan(Configuration):
+    """What a folder was begun with, and every share with the same: `shares.json`."""
+
+    format_version: int = FORMAT_VERSION
+    shares: int = Field(ge=1)
+    """N."""
+    recordings: int = Field(ge=0)
+    """How many there are."""
+    key: str
+    """Of recordings and format, as every shard has it."""
+    recordings_fingerprint: str
+    """SHA-256 over ids and lengths."""
+    format: TokenFormat
 
 
 @dataclass(frozen=True)
@@ -157,14 +174,13 @@ def begin(
     """
     rows = [replace(one, id=printable(one.id)) for one in recordings]
     heads = _heads_fingerprint(rows)
-    plan = {
-        "format_version": FORMAT_VERSION,
-        "shares": share.of,
-        "recordings": len(rows),
-        "key": token_key(rows, format),
-        "recordings_fingerprint": heads,
-        "format": format.model_dump(),
-    }
+    plan = Plan(
+        shares=share.of,
+        recordings=len(rows),
+        key=token_key(rows, format),
+        recordings_fingerprint=heads,
+        format=format,
+    )
     shards = shares_of(rows, format, share.of)[share.number - 1]
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -174,7 +190,7 @@ def begin(
             # It refuses shards of other stores before it writes anything.
             writer = TokenWriter(folder, rows, format, recordings_fingerprint=heads, shards=shards)
             with replacing(folder / SHARES) as draft:
-                draft.write_text(json.dumps(plan, indent=1) + "\n", encoding="utf-8")
+                draft.write_text(plan.model_dump_json(indent=1) + "\n", encoding="utf-8")
     except OSError as error:
         raise CorpusError(
             f"{folder}: cannot be written ({error.strerror}); make room, or permit it"
@@ -191,17 +207,17 @@ def check(folder: Path) -> Missing:
         CorpusError: if it was never begun.
     """
     plan = _read_plan(folder)
-    format, recordings = _format(folder, plan), read_recordings(folder / "manifest.jsonl")
+    format, recordings = plan.format, read_recordings(folder / "manifest.jsonl")
     absent: dict[int, list[int]] = {}
     damaged: dict[int, list[int]] = {}
-    for number, shards in enumerate(shares_of(recordings, format, plan["shares"]), start=1):
+    for number, shards in enumerate(shares_of(recordings, format, plan.shares), start=1):
         for shard in shards:
             path = shard_path(folder, shard)
             if not path.exists():
                 absent.setdefault(number, []).append(shard)
-            elif not _whole(path, plan["key"], len(members_of(shard, len(recordings), format))):
+            elif not _whole(path, plan.key, len(members_of(shard, len(recordings), format))):
                 damaged.setdefault(number, []).append(shard)
-    return Missing(plan["shares"], shard_count(len(recordings), format), absent, damaged)
+    return Missing(plan.shares, shard_count(len(recordings), format), absent, damaged)
 
 
 def finish(folder: Path) -> Missing:
@@ -216,14 +232,13 @@ def finish(folder: Path) -> Missing:
     if missing.complete:
         plan = _read_plan(folder)
         recordings = read_recordings(folder / "manifest.jsonl")
-        heads: str = plan["recordings_fingerprint"]
         with locked(folder / "lock"):
             if not (folder / "tokens.json").exists():
                 writer = TokenWriter(
                     folder,
                     recordings,
-                    _format(folder, plan),
-                    recordings_fingerprint=heads,
+                    plan.format,
+                    recordings_fingerprint=plan.recordings_fingerprint,
                     shards=(),
                 )
                 writer.finish()
@@ -238,10 +253,10 @@ def _heads_fingerprint(recordings: Sequence[Recording]) -> str:
     return digest.hexdigest()
 
 
-def _read_plan(folder: Path) -> dict[str, Any]:
+def _read_plan(folder: Path) -> Plan:
     path = folder / SHARES
     try:
-        plan: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        plan = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise CorpusError(
             f"{folder}: no tokens were begun in it; audiolm tokenize FOLDER --out {folder} makes "
@@ -251,44 +266,39 @@ def _read_plan(folder: Path) -> dict[str, Any]:
         raise CorpusError(f"{path}: cannot be read ({error}); name another folder") from None
     if not isinstance(plan, dict) or plan.get("format_version") != FORMAT_VERSION:
         raise CorpusError(f"{path}: was written by another version; name another folder")
-    return plan
+    return parse(Plan, plan, str(path))
 
 
-def _format(folder: Path, plan: dict[str, Any]) -> TokenFormat:
-    return parse(TokenFormat, plan["format"], f"{folder / SHARES}: format")
-
-
-def _refuse_other(folder: Path, ours: dict[str, Any], begun: dict[str, Any]) -> None:
+def _refuse_other(folder: Path, ours: Plan, begun: Plan) -> None:
     """Make sure that a folder was begun with the same model, recordings and number of shares."""
     other = "give what it was begun with, or name another folder"
     for part, what in (("codec", "codec"), ("semantic", "semantic tokenizer")):
-        key = f"{part}_fingerprint"
-        theirs, mine = begun["format"][key], ours["format"][key]
+        theirs, mine = (getattr(plan.format, f"{part}_fingerprint") for plan in (begun, ours))
         if theirs != mine:
             raise CorpusError(
                 f"{folder}: was begun with another model ({what} {theirs[:12] or 'none'}, now "
                 f"{mine[:12] or 'none'}); {other}"
             )
-    sizes = begun["format"]["shard_size"], ours["format"]["shard_size"]
-    if sizes[0] != sizes[1]:
+    size, now = begun.format.shard_size, ours.format.shard_size
+    if size != now:
         raise CorpusError(
-            f"{folder}: was begun with {sizes[0]} recordings in a shard, not {sizes[1]}; "
-            f"give --shard-size {sizes[0]}"
+            f"{folder}: was begun with {size} recordings in a shard, not {now}; "
+            f"give --shard-size {size}"
         )
-    if begun["key"] != ours["key"]:
+    if begun.key != ours.key:
         raise CorpusError(
-            f"{folder}: was begun with other recordings ({begun['recordings']}, now "
-            f"{ours['recordings']}); {other}"
+            f"{folder}: was begun with other recordings ({begun.recordings}, now "
+            f"{ours.recordings}); {other}"
         )
-    if begun["recordings_fingerprint"] != ours["recordings_fingerprint"]:
+    if begun.recordings_fingerprint != ours.recordings_fingerprint:
         raise CorpusError(
             f"{folder}: was begun with recordings that have changed since; put them back as they "
             "were, or name another folder"
         )
-    if begun["shares"] != ours["shares"]:
+    if begun.shares != ours.shares:
         raise CorpusError(
-            f"{folder}: was begun in {begun['shares']} shares, not {ours['shares']}; give --shard "
-            f"I/{begun['shares']}, or, once no process is at work in it, delete {folder / SHARES}"
+            f"{folder}: was begun in {begun.shares} shares, not {ours.shares}; give --shard "
+            f"I/{begun.shares}, or, once no process is at work in it, delete {folder / SHARES}"
         )
 
 

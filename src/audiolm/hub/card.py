@@ -50,14 +50,19 @@ def card(manifest: Manifest, text: str = "", measured: Sequence[Measured] = ()) 
     Args:
         manifest: what the model says of itself.
         text: Markdown for people, the folder's MODEL_CARD.md; written from the manifest when empty.
-            YAML in front of it goes before what is derived here, key by key.
+            YAML in front of it goes before what is derived here, key by key; of metrics the card
+            has its own and `measured`.
         measured: metrics, for the hub's table of them.
 
     Raises:
         ModelFolderError: what stands in front of `text` is no YAML of keys and values.
     """
     own, text = _split(text)
-    front = _front(manifest, measured) | own
+    derived = _front(manifest, measured)
+    front = derived | own
+    for key in ("metrics", "model-index"):
+        if isinstance(own.get(key), list) and key in derived:
+            front[key] = own[key] + [one for one in derived[key] if one not in own[key]]
     head = yaml.safe_dump(front, sort_keys=False, allow_unicode=True, width=100)
     return f"---\n{head}---\n\n{(text or _text(manifest, measured)).strip()}\n"
 
@@ -81,7 +86,10 @@ def _split(text: str) -> tuple[dict[str, Any], str]:
 
 def _front(manifest: Manifest, measured: Sequence[Measured]) -> dict[str, Any]:
     """What the hub reads, as far as the manifest and the metrics say it."""
-    front: dict[str, Any] = {"library_name": "audiolm", "pipeline_tag": TASK}
+    front: dict[str, Any] = {}
+    if language := manifest.data.get("language"):  # as the hub writes it: en
+        front["language"] = language
+    front |= {"library_name": "audiolm", "pipeline_tag": TASK}
     licence = re.sub(r"[^a-z0-9.]+", "-", manifest.licence.lower()).strip("-")
     if licence in _LICENCES:
         front["license"] = licence
@@ -158,10 +166,11 @@ def _text(manifest: Manifest, measured: Sequence[Measured]) -> str:
 
 
 def _flat(data: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What a manifest says of its data, one line each; names of folders are nobody's business."""
+    """What a manifest says of its data, one line each. Names of folders are nobody's business; the
+    hub itself shows what stands in front of the card."""
     facts = []
     for key, value in data.items():
-        if key in ("folder", "datasets"):
+        if key in ("folder", "datasets", "language"):
             continue
         if isinstance(value, Mapping):
             value = ", ".join(f"{name} {number}" for name, number in value.items())

@@ -9,10 +9,10 @@ import asyncio
 import logging
 
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from audiolm.server.refusals import error_answer
-from audiolm.server.work import Job
+from audiolm.server.work import Gone, Job
 
 PATIENCE = 30.0
 """Seconds that a client may take nothing."""
@@ -49,16 +49,16 @@ class JobAnswer(Response):
             await asyncio.gather(gone, sending, return_exceptions=True)
 
     async def _send(self, scope: Scope, receive: Receive, send: Send) -> None:
+        start = {"type": "http.response.start", "status": self.status_code}
         started = False
         try:
             async for piece in self.job.pieces():
                 if not started:
                     started = True
-                    start = {"type": "http.response.start", "status": self.status_code}
-                    await send(start | {"headers": self.raw_headers})
+                    await _to_client(send, start | {"headers": self.raw_headers})
                 body = {"type": "http.response.body", "body": piece, "more_body": True}
-                await asyncio.wait_for(send(body), PATIENCE)
-        except (OSError, TimeoutError):  # the client is gone, or asleep
+                await _to_client(send, body)
+        except Gone:
             return
         except Exception as error:
             answer = error_answer(error)
@@ -68,6 +68,19 @@ class JobAnswer(Response):
                 await answer(scope, receive, send)
             return  # half-way: the server closes a connection whose answer was not ended
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _to_client(send: Send, message: Message) -> None:
+    """Send a message.
+
+    Raises:
+        Gone: the client has left, or takes nothing. (What the work itself raises is never this: an
+            `OSError` of a full disk is a fault of ours, and told.)
+    """
+    try:
+        await asyncio.wait_for(send(message), PATIENCE)
+    except (OSError, TimeoutError):
+        raise Gone from None
 
 
 async def _until_gone(receive: Receive) -> None:

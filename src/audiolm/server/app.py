@@ -14,7 +14,7 @@ from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
@@ -108,6 +108,7 @@ def create_app(
                 fields, upload = fields_of(verb.fields, form, verb.file)
                 lm = chosen(models, getattr(fields, "model", None)).lm
                 check_fields(lm, fields, limits.seconds)
+                workers.require_place()
                 async with decoding:
                     end = heard(lm, fields)
                     recording = await asyncio.to_thread(
@@ -146,7 +147,9 @@ def create_app(
             Route("/openapi.json", openapi),
             Mount("/", StaticFiles(directory=PAGE, html=True)),
         ],
-        exception_handlers=dict.fromkeys((HTTPException, AudioLMError, Exception), on_error),
+        exception_handlers=dict.fromkeys(
+            (HTTPException, AudioLMError, ClientDisconnect, Exception), on_error
+        ),
         lifespan=lifespan,
     )
     return Gate(app, limits.upload_bytes, token, MORE_OPEN + limits.workers + limits.queue)

@@ -79,6 +79,10 @@ class Resynthesis(Drawn):
 class Continuation(Resynthesis):
     """What follows a prompt."""
 
+    acoustic: Acoustic | None = None
+    """How coarse codes are made: all frames at once, or one after the other, and so sent as they
+    are made; the second unless given, and the model's own way with best_of."""
+
     seconds: float | None = Field(default=None, gt=0)
     """How much to add; as the model has it (speech: 7) unless given."""
 

@@ -2,11 +2,12 @@
 
 Another site in the user's browser could send requests here, or have its own name point here (DNS
 rebinding): both are refused. Nothing of a body is kept past its limit, and a connection that brings
-nothing for a while is given up.
+nothing for a while, or its body too slowly, is given up.
 """
 
 import asyncio
 import hmac
+import time
 from contextlib import suppress
 from urllib.parse import urlsplit
 
@@ -19,8 +20,11 @@ from audiolm.server.refusals import RefusedError, busy, error_answer
 FORM_BYTES = 64 * 1024
 """What the fields of a form and its separators may take beside the file."""
 
+BODY_SECONDS = 600.0
+"""Within which all of a body has to come: one that trickles keeps a place from others."""
+
 LINGER = 1.0
-"""Seconds for which what is too large is let pass before it is refused."""
+"""Seconds for which what is too large is let pass after it was refused."""
 
 OPEN_TO_ALL = ("/v1/health",)
 """What of /v1 needs no token."""
@@ -68,15 +72,22 @@ class Gate:
         body = Body(receive, self.upload_bytes)
         has_body = scope["method"] not in ("GET", "HEAD")
 
+        closes = False
+
         async def send_with_headers(message: Message) -> None:
+            nonlocal closes
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)
-                if message["status"] in (408, 413) and has_body and not body.ended:
+                closes = message["status"] in (408, 413) and has_body and not body.ended
+                if closes:
                     headers["Connection"] = "close"
-                    if "expect" not in Headers(scope=scope):  # else it asks before it sends
-                        await body.let_pass()
+            elif closes and "expect" not in Headers(scope=scope):  # else it asks before it sends
+                # The whole answer, before its end, with which the server closes the connection.
+                await send({**message, "more_body": True})
+                await body.let_pass()
+                message = {"type": "http.response.body", "body": b"", "more_body": False}
             await send(message)
 
         self._open += has_body
@@ -97,7 +108,7 @@ class Gate:
             raise RefusedError(403, f"host: {host[:60]!r} is not this machine; start with --token")
         origin = headers.get("origin")
         if headers.get("sec-fetch-site") == "cross-site" or (
-            origin is not None and urlsplit(origin).netloc != host
+            origin is not None and _netloc(origin) != host
         ):
             raise RefusedError(
                 403, "origin: another site may not ask; open the page of this server"
@@ -125,7 +136,7 @@ class Gate:
 
 
 class Body:
-    """What comes with a request: refused past its limit, and where nothing comes.
+    """What comes with a request: refused past its limit, and where it does not come.
 
     Args:
         receive: that of the server.
@@ -136,21 +147,26 @@ class Body:
         self._receive = receive
         self._upload_bytes = upload_bytes
         self._came = 0
+        self._deadline = time.monotonic() + BODY_SECONDS
         self.ended = False
 
     async def receive(self) -> Message:
         """The next message.
 
         Raises:
-            RefusedError: 408, nothing came; 413, it is too large.
+            RefusedError: 408, nothing came for a while, or not all of it in time; 413, it is too
+                large.
         """
         if self.ended:  # only the client's leaving is waited for
             return await self._receive()
+        patience = min(PATIENCE, self._deadline - time.monotonic())
         try:
-            message = await asyncio.wait_for(self._next(), PATIENCE)
+            message = await asyncio.wait_for(self._next(), patience)
         except TimeoutError:
             raise RefusedError(
-                408, f"body: nothing came for {PATIENCE:g} s; send it again"
+                408,
+                f"body: nothing came for {PATIENCE:g} s, or not all of it in {BODY_SECONDS:g} s; "
+                "send it again",
             ) from None
         self._came += len(message.get("body", b""))
         if self._came > self._upload_bytes + FORM_BYTES:
@@ -158,7 +174,8 @@ class Body:
         return message
 
     async def let_pass(self) -> None:
-        """What is on its way, for a moment: who is still sending might miss the answer."""
+        """What is on its way, for a moment: a client whose connection is closed while it sends may
+        never read the answer."""
         with suppress(TimeoutError):
             async with asyncio.timeout(LINGER):
                 while not self.ended:
@@ -175,6 +192,14 @@ def too_large(upload_bytes: int) -> RefusedError:
     return RefusedError(
         413, f"body: is larger than {upload_bytes / 1e6:g} MB; send a shorter recording"
     )
+
+
+def _netloc(origin: str) -> str | None:
+    """Host and port in an Origin header; None where it has none."""
+    try:
+        return urlsplit(origin).netloc or None
+    except ValueError:
+        return None
 
 
 def _name(host: str) -> str:

@@ -9,7 +9,10 @@ _ERROR = {
     "description": "What is wrong, in one line.",
     "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
 }
-_STATUSES = ("400", "401", "413", "422", "503")
+_BUSY = _ERROR | {
+    "headers": {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}}
+}
+_ANSWERS = dict.fromkeys(("400", "401", "403", "408", "413", "422", "500"), _ERROR)
 
 
 def description() -> dict[str, Any]:
@@ -90,5 +93,5 @@ def _post(verb: Verb) -> dict[str, Any]:
     return {
         "summary": verb.says,
         "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}},
-        "responses": {"200": answer, **dict.fromkeys(_STATUSES, _ERROR)},
+        "responses": {"200": answer, **_ANSWERS, "503": _BUSY},
     }

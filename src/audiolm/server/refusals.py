@@ -7,6 +7,7 @@
 from http import HTTPStatus
 
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 
 from audiolm.errors import AudioLMError, ConfigurationError
@@ -47,6 +48,8 @@ def error_answer(error: Exception) -> JSONResponse:
         headers = dict(error.headers or {})
         if message == HTTPStatus(status).phrase:
             message = f"{message.lower()}; /openapi.json lists what there is"
+    elif isinstance(error, ClientDisconnect):  # nobody is there to read it, and it is no fault
+        status, message = 400, "body: was cut off; send it again"
     elif isinstance(error, ConfigurationError):  # it names the field
         status, message = 422, str(error)
     elif isinstance(error, AudioLMError):

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import torch
 
@@ -50,7 +51,7 @@ class ServedModel:
         """What a page needs to know of it."""
         lm, lacking = self.lm, self.lacking()
         sampling = lm.sampling
-        bits = lm.codec.levels and math.log2(lm.codec.codebook_size)  # of a level of a frame
+        bits = math.log2(lm.codec.codebook_size)  # of a level of a frame
         return {
             "name": self.name,
             "fingerprint": lm.fingerprint,
@@ -62,8 +63,11 @@ class ServedModel:
             "acoustic": lm.info.acoustic or "autoregressive",
             "prompt_seconds": lm.info.prompt_seconds,
             "seconds": lm.info.seconds,
-            "temperatures": [sampling[k].temperature for k in ("semantic", "coarse", "fine")],
-            "prompt": f"/v1/models/{self.name}/prompt" if self.prompt else None,
+            "temperatures": {
+                way: [sampling[kind].temperature for kind in ("semantic", codes, "fine")]
+                for way, codes in (("autoregressive", "coarse"), ("parallel", "parallel"))
+            },
+            "prompt": f"/v1/models/{quote(self.name)}/prompt" if self.prompt else None,
         }
 
     def _can_edit(self) -> bool:

@@ -15,6 +15,9 @@ from contextlib import closing, suppress
 
 from audiolm.server.refusals import RefusedError, busy
 
+LONGEST_WAIT = 120.0
+"""Seconds that a job may be expected to wait before it begins."""
+
 Check = Callable[[], None]
 """Raises `Gone` where nobody waits for the work any longer; to be called now and then."""
 
@@ -91,17 +94,29 @@ class Workers:
         self._jobs: set[Job] = set()
         self._seconds = 2.0  # that a job took, of late
 
+    def require_place(self) -> None:
+        """Refuse while the queue is full; to be asked before a recording is decoded for nothing.
+
+        It is full when all places are taken, and sooner where jobs take so long that its end would
+        wait for minutes: programs and proxies give up a connection on which nothing comes.
+
+        Raises:
+            RefusedError: 503, the queue is full.
+        """
+        jobs = len(self._jobs)
+        wait = jobs / self._workers * self._seconds
+        if jobs >= self._places or (jobs >= self._workers and wait > LONGEST_WAIT):
+            raise busy(min(60, math.ceil(wait)))
+
     def start(self, make: Make) -> Job:
         """Put work into the queue.
 
         Raises:
-            RefusedError: 503, all places are taken.
+            RefusedError: 503, the queue is full, or the server is being stopped.
         """
         job = Job(make)
         with self._lock:
-            if len(self._jobs) >= self._places:
-                ahead = len(self._jobs) / self._workers
-                raise busy(min(60, math.ceil(ahead * self._seconds)))
+            self.require_place()
             self._jobs.add(job)
         try:
             job.future = self._threads.submit(self._timed, job)
@@ -113,7 +128,9 @@ class Workers:
 
     def close(self) -> None:
         """Stop all work and wait for the threads to end."""
-        for job in list(self._jobs):
+        with self._lock:
+            jobs = list(self._jobs)
+        for job in jobs:
             job.stop()
         self._threads.shutdown(wait=True, cancel_futures=True)
 

@@ -4,6 +4,7 @@ Ray places the actors, hands them shards as they become free, starts those anew 
 their shards to others. A shard that is done again is found there, and so written once.
 """
 
+import os
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from torch import device as Device
 from audiolm.data.manifest import read_recordings
 from audiolm.data.shares import Share, begin
 from audiolm.data.token_writer import TokenWriter
+from audiolm.data.tokens import shard_path
 from audiolm.device import choose_device
 from audiolm.errors import ConfigurationError, TrainingError
 from audiolm.model_io.folder import load_part
@@ -24,6 +26,11 @@ from audiolm.training.tokenizing import ShardTokenizer, TokenizingConfig, write_
 
 ANSWER_SECONDS = 5.0
 """How long a cluster may take to answer at all."""
+
+HTTP2_OPENING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\x04\0\0\0\0\0"
+"""How HTTP/2, on which Ray speaks, begins: a fixed text and a frame of settings (RFC 9113, 3.4)."""
+SETTINGS = b"\x04"
+"""The kind of the frame that a server begins with; it stands in the fourth of a frame's 9 bytes."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +64,7 @@ class ShardActor:
         told: list[str] = []
         for shard in batch["shard"].tolist():
             reasons: list[str] = []
-            if shard in self.writer.missing():
+            if not shard_path(self.writer.folder, shard).exists():  # else done before a death
                 reasons = write_shard(
                     self.parts, self.writer, shard, self.device, self.settings.threads
                 )
@@ -102,7 +109,7 @@ def tokenize_on_ray(
     try:
         data: Any = import_module("ray.data")
         data.DataContext.get_current().enable_progress_bars = False
-        # More rows to a block than one would be done again as a whole; millions take Ray's time.
+        # A block whose actor dies is done again whole, so a row each; thousands slow Ray down.
         blocks = min(len(missing), 1000)
         rows = data.from_items([{"shard": k} for k in missing], override_num_blocks=blocks)
         done = rows.map_batches(
@@ -144,7 +151,7 @@ def _connected(address: str) -> ModuleType:
 
 
 def _require_answer(address: str) -> None:
-    """Ray waits for minutes for a host that is not there: ask it first."""
+    """Ray waits for minutes for a host that is not there, or is something else: ask it first."""
     if address in ("auto", "local"):
         return
     host, _, port = address.removeprefix("ray://").rpartition(":")
@@ -153,10 +160,17 @@ def _require_answer(address: str) -> None:
             f"--ray {address}: is no address; give auto, local, host:port or ray://host:port"
         )
     try:
-        with socket.create_connection((host, int(port)), timeout=ANSWER_SECONDS):
-            pass
-    except OSError as error:
-        raise _no_answer(address, error.strerror or str(error)) from None
+        place = host.strip("[]"), int(port)
+        with socket.create_connection(place, timeout=ANSWER_SECONDS) as connection:
+            if os.environ.get("RAY_USE_TLS") == "1":
+                return  # all that can be asked without its certificates
+            connection.sendall(HTTP2_OPENING)
+            with connection.makefile("rb") as answer:
+                spoke_http2 = answer.read(9)[3:4] == SETTINGS
+    except (OSError, UnicodeError) as error:  # the second: a host that is no name, as a..b
+        raise _no_answer(address, getattr(error, "strerror", None) or str(error)) from None
+    if not spoke_http2:
+        raise _no_answer(address, "something else does")
 
 
 def _no_answer(address: str, reason: str) -> ConfigurationError:

@@ -1,6 +1,6 @@
 // Requests to the server that this page came from, and to no other.
 
-import { SAMPLE_RATE } from "./sound.js";
+const ATTEMPTS = 9; // before a busy server is given up
 
 /** What the server refused: its one line, and its status. */
 export class Refused extends Error {
@@ -47,11 +47,11 @@ export async function post(verb, recording, fields, signal, onBusy) {
     if (value !== null && value !== undefined && value !== "") form.append(name, String(value));
   }
   form.append(verb === "continuations" ? "prompt" : "audio", recording, "recording.wav");
-  for (let attempt = 0; ; attempt += 1) {
+  for (let attempt = 1; ; attempt += 1) {
     try {
       return await request(`/v1/${verb}`, { method: "POST", body: form, signal });
     } catch (error) {
-      if (error.status !== 503 || attempt >= 8) throw error;
+      if (error.status !== 503 || attempt === ATTEMPTS) throw error;
       onBusy(error.retryAfter || 2);
       await pause((error.retryAfter || 2) * 1000, signal);
     }
@@ -60,11 +60,15 @@ export async function post(verb, recording, fields, signal, onBusy) {
 
 function pause(milliseconds, signal) {
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(resolve, milliseconds);
-    signal.addEventListener("abort", () => {
+    const stop = () => {
       clearTimeout(timer);
-      reject(new DOMException("stopped", "AbortError"));
-    });
+      reject(signal.reason);
+    };
+    const timer = setTimeout(() => {
+      signal.removeEventListener("abort", stop);
+      resolve();
+    }, milliseconds);
+    signal.addEventListener("abort", stop, { once: true });
   });
 }
 
@@ -81,7 +85,7 @@ export async function readWav(answer, onSamples) {
   let header = null;
   let rest = new Uint8Array(0);
   for (;;) {
-    const { done, value } = await reader.read();
+    const { done, value } = await next(reader);
     if (done) break;
     rest = joined(rest, value);
     if (!header) {
@@ -104,6 +108,16 @@ export async function readWav(answer, onSamples) {
   view.setUint32(4, header.length - 8 + bytes, true);
   view.setUint32(header.length - 4, bytes, true);
   return new Blob([header, ...sound], { type: "audio/wav" });
+}
+
+/** The next piece of an answer. */
+async function next(reader) {
+  try {
+    return await reader.read();
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Refused(0, "The connection ended before all of it had come.");
+  }
 }
 
 /** Where the sound of a WAV begins; null where that has not come yet. */
@@ -133,6 +147,3 @@ function fromPcm(bytes) {
   for (let i = 0; i < samples.length; i += 1) samples[i] = view.getInt16(2 * i, true) / 32768;
   return samples;
 }
-
-/** Seconds of so many samples. */
-export const seconds = (samples) => samples / SAMPLE_RATE;

@@ -1,6 +1,7 @@
 // The page: a recording, what shall happen to it, and the takes that came of it.
 
 import { Refused, request, token } from "./api.js";
+import { output } from "./player.js";
 import { Recorder, whyNoMicrophone } from "./recorder.js";
 import { decode, peak, resampled, SAMPLE_RATE, Track } from "./sound.js";
 import { Playable, Take } from "./take.js";
@@ -11,118 +12,134 @@ const state = { models: [], model: null, limits: null, samples: null, selection:
 
 /* What is said to the user */
 
-/** Said to those who hear the page, and after that forgotten. */
+/** Said to those who hear the page. */
 function say(words) {
   $("status").textContent = words;
 }
 
-let problemTimer = 0;
-
-/** Shown to all, for a while. */
+/** Shown to all, until it is closed or something goes well. */
 function complain(words) {
-  $("problem").textContent = words;
+  $("problem-words").textContent = words;
   $("problem").hidden = false;
-  clearTimeout(problemTimer);
-  problemTimer = setTimeout(() => {
-    $("problem").hidden = true;
-  }, 9000);
+}
+
+function calm() {
+  $("problem").hidden = true;
 }
 
 /* The recording */
 
+const LARGEST_FILE = 1e9; // bytes: this browser decodes all of it in memory, though only its end is sent
+
 const recordingView = new Playable($("recording"), new Track(), { onSelect: select });
 
 function setRecording(samples, words) {
+  if (recorder) endRecording(false);
+  calm();
   const most = Math.floor(state.limits.seconds * SAMPLE_RATE);
   const cut = samples.length > most;
   state.samples = cut ? samples.slice(-most) : samples;
-  recordingView.show(Track.of(state.samples));
-  $("drop-hint").hidden = true;
-  $("transport").hidden = false;
-  select(null);
+  showRecording();
   const length = (state.samples.length / SAMPLE_RATE).toFixed(1);
   if (peak(samples) < 1e-3) complain("There is only silence in it.");
   else if (cut) complain(`It is long: its last ${length} s are taken.`);
   say(`${words}, ${length} seconds.`);
-  refresh();
 }
 
-async function openFile(file) {
-  if (!file) return;
-  if (file.size > 40 * state.limits.upload_bytes) {
-    complain(`${file.name}: is too large; take a part of it.`);
-    return;
-  }
+function showRecording() {
+  recordingView.show(state.samples ? Track.of(state.samples) : new Track());
+  $("drop-hint").hidden = state.samples !== null;
+  $("transport").hidden = state.samples === null;
+  select(null);
+}
+
+let loads = 0;
+
+/** Make what is coming the recording, unless another was asked for meanwhile. */
+async function load(coming, words) {
+  loads += 1;
+  const mine = loads;
   try {
-    setRecording(await decode(file), file.name);
+    const samples = await coming;
+    if (mine === loads) setRecording(samples, words);
   } catch (error) {
     complain(error.message);
   }
 }
 
-async function takeExample() {
-  const source = state.model.prompt ?? state.models.find((model) => model.prompt)?.prompt;
-  try {
-    const answer = await request(source);
-    setRecording(await decode(await answer.blob()), "The example");
-  } catch (error) {
-    complain(error.message);
-  }
+function openFile(file) {
+  if (!file || !state.limits) return;
+  if (file.size > LARGEST_FILE) complain(`${file.name}: is larger than ${LARGEST_FILE / 1e9} GB; take a part of it.`);
+  else load(decode(file), file.name);
 }
 
-let recorder = null;
+function takeExample() {
+  const source = state.model.prompt ?? state.models.find((model) => model.prompt).prompt;
+  const coming = request(source).then((answer) => answer.blob());
+  load(coming.then(decode), "The example");
+}
+
+let recorder = null; // while the microphone is on
 
 async function record() {
   if (recorder) {
-    await stopRecording();
+    endRecording(true);
     return;
   }
   const live = new Track();
-  recorder = new Recorder((piece) => {
+  const fresh = new Recorder((piece) => {
     live.push(piece);
     recordingView.picture.redraw();
-    const length = live.length / recorder.rate;
-    $("record-label").textContent = `Stop, ${length.toFixed(1)} s`;
-    if (length >= state.limits.seconds) stopRecording();
+    const length = live.length / fresh.rate;
+    $("record-time").textContent = `${length.toFixed(1)} s`;
+    if (length >= state.limits.seconds) endRecording(true);
   });
+  $("record").disabled = true; // until the browser, or its user, has lent the microphone
   try {
-    await recorder.start();
+    await fresh.start();
   } catch (error) {
-    recorder = null;
     complain(`The microphone: ${error.message}`);
     return;
+  } finally {
+    $("record").disabled = false;
+    if (document.activeElement === document.body) $("record").focus(); // it lost it meanwhile
   }
-  recorder.live = live;
-  $("record").setAttribute("aria-pressed", "true");
+  fresh.live = live;
+  recorder = fresh;
+  calm();
+  $("record").classList.add("on");
+  $("record-label").textContent = "Stop";
   $("drop-hint").hidden = true;
-  recordingView.picture.rate = recorder.rate;
-  recordingView.show(live, { expected: 4 * recorder.rate });
+  $("transport").hidden = true;
+  recordingView.picture.rate = fresh.rate;
+  recordingView.show(live, { expected: 4 * fresh.rate });
   say("Recording.");
+  refresh();
 }
 
-async function stopRecording() {
-  if (!recorder) return;
+/** The microphone off; where `keep`, what it heard becomes the recording, else nothing does. */
+function endRecording(keep) {
   const { live, rate } = recorder;
-  const ended = recorder;
+  recorder.stop();
   recorder = null;
-  await ended.stop();
-  $("record").setAttribute("aria-pressed", "false");
+  $("record").classList.remove("on");
   $("record-label").textContent = "Record";
+  $("record-time").textContent = "";
   recordingView.picture.rate = SAMPLE_RATE;
-  if (live.length) setRecording(await resampled(live.all, rate), "Recorded");
+  showRecording(); // the one before, until the new one is at hand
+  if (keep && live.length) load(resampled(live.all, rate), "Recorded");
 }
 
 /* What is selected of it */
 
+/** From one sample to another, or nothing: null. What is selected is there to be said anew. */
 function select(from, to) {
   state.selection = from === null ? null : [from, to];
   recordingView.picture.select(state.selection);
-  if (state.selection) {
-    $("from").value = (from / SAMPLE_RATE).toFixed(2);
-    $("to").value = (to / SAMPLE_RATE).toFixed(2);
-    const lacks = state.model?.lacking.edit;
-    if (!lacks) document.querySelector("[name=verb][value=edit]").checked = true;
-  }
+  $("from").value = ((from ?? 0) / SAMPLE_RATE).toFixed(2);
+  $("to").value = ((to ?? 0) / SAMPLE_RATE).toFixed(2);
+  const lacks = state.model?.lacking.edit;
+  if (state.selection && !lacks) document.querySelector("[name=verb][value=edit]").checked = true;
   refresh();
 }
 
@@ -155,6 +172,7 @@ function whyNot() {
   if (verb() === "continuation" && $("system").value === "acoustic-only") lacks.shift();
   const lacking = lacks.map((what) => model.lacking[what]).find(Boolean);
   if (lacking) return `${lacking[0].toUpperCase()}${lacking.slice(1)}.`;
+  if (recorder) return "Stop the microphone first.";
   if (!samples) return "Give it a recording first.";
   if (verb() === "continuation" && samples.length < SAMPLE_RATE / 2) return "Half a second is the least to continue.";
   if (verb() === "edit" && !state.selection) return "Select what shall be said anew.";
@@ -166,19 +184,35 @@ function refresh() {
   for (const part of document.querySelectorAll("[data-for]")) {
     part.hidden = !part.dataset.for.split(" ").includes(verb());
   }
-  const reason = whyNot();
-  $("go").disabled = reason !== null;
+  const reason = whyNot() ?? "";
+  $("go").disabled = reason !== "";
   $("go").textContent = WORDS[verb()];
-  $("why").textContent = reason ?? "";
-  $("seconds-said").value = `${Number($("seconds").value)} s`;
+  if ($("why").textContent !== reason) $("why").textContent = reason; // told to those who hear it
+  $("seconds-said").textContent = `${Number($("seconds").value)} s`;
+  $("seconds").setAttribute("aria-valuetext", `${Number($("seconds").value)} seconds`);
   for (const input of document.querySelectorAll("[name=verb]")) {
     input.parentElement.classList.toggle("lacking", Boolean(state.model?.lacking[input.value]));
   }
+  if (!state.model) return;
+  $("acoustic").options[0].text = `as usual: ${WAYS[usualWay()]}`;
+  document.querySelectorAll(".heat").forEach((field, i) => {
+    field.placeholder = ownTemperatures()[i];
+  });
 }
+
+const WAYS = { autoregressive: "one after the other", parallel: "all at once" };
+
+/** How codes are made unless the user says: one continuation so that it is heard while it is made. */
+function usualWay() {
+  const alone = verb() === "continuation" && Number($("best-of").value) <= 1;
+  return alone ? "autoregressive" : state.model.acoustic;
+}
+
+const ownTemperatures = () => state.model.temperatures[$("acoustic").value || usualWay()];
 
 function drawnFields() {
   const heats = [...document.querySelectorAll(".heat")].map((field) => field.value);
-  const own = state.model.temperatures;
+  const own = ownTemperatures();
   const asked = heats.some((value) => value !== "");
   const baseline = verb() === "continuation" && $("system").value;
   return {
@@ -261,6 +295,8 @@ function planned() {
 
 /** Make takes one after the other; the first is heard while it is made. */
 async function go(plan) {
+  calm();
+  output();
   recordingView.player.stop();
   const again = (item) => () => go([item]);
   const takes = plan.map((item) => {
@@ -272,6 +308,7 @@ async function go(plan) {
   });
   // In reading order: the first one first.
   for (const take of [...takes].reverse()) take.root.parentElement.prepend(take.root);
+  takes[0].root.scrollIntoView({ block: "nearest" }); // on a phone it is below the button
   for (const [number, take] of takes.entries()) {
     const { title, fill } = plan[number];
     if (take.abort.signal.aborted) continue;
@@ -280,16 +317,16 @@ async function go(plan) {
       const said = await fill(take, number === 0);
       say(typeof said === "string" ? said : `${title} is ready.`);
     } catch (error) {
-      const stopped = error.name === "AbortError" || take.abort.signal.aborted;
-      take.fail(stopped ? "Stopped." : error.message);
-      if (!stopped) say(`${title}: ${error.message}`);
+      if (take.abort.signal.aborted) continue; // and says so
+      take.fail(error.message);
+      say(`${title}: ${error.message}`);
       if (error.status === 401) await askForToken();
     }
   }
 }
 
-function use(samples) {
-  setRecording(samples, "The take");
+async function use(samples) {
+  await load(samples, "The take");
   $("recording").scrollIntoView({ block: "nearest" });
   $("play").focus();
 }
@@ -298,7 +335,7 @@ function use(samples) {
 
 async function askForToken() {
   const dialog = $("token-dialog");
-  dialog.showModal();
+  if (!dialog.open) dialog.showModal(); // several takes may ask for it at once
   await new Promise((resolve) => dialog.addEventListener("close", resolve, { once: true }));
   token.set($("token").value.trim());
 }
@@ -321,16 +358,12 @@ function choose(model) {
   $("seconds").max = Math.min(60, state.limits.seconds);
   $("seconds").value = model.seconds;
   $("prompt-seconds").placeholder = model.prompt_seconds;
-  document.querySelectorAll(".heat").forEach((field, i) => {
-    field.placeholder = model.temperatures[i];
-  });
   const rate = (levels) => `${(levels * model.level_kbps).toFixed(1)} kbit/s`;
   $("codec-note").textContent = `${model.levels} levels, ${rate(1)} each: slide from ${rate(1)} to ${rate(model.levels)} while you listen.`;
   for (const option of $("system").options) option.disabled = Boolean(option.value && model.lacking.acoustic_only);
   $("acoustic").options[2].disabled = Boolean(model.lacking.parallel);
   $("guidance").disabled = Boolean(model.lacking.guidance);
   $("guidance").title = model.lacking.guidance ?? "";
-  $("example").disabled = !state.models.some((one) => one.prompt);
   if ($("system").selectedOptions[0].disabled) $("system").value = "";
   if ($("acoustic").selectedOptions[0].disabled) $("acoustic").value = "";
   refresh();
@@ -354,6 +387,8 @@ async function begin() {
     $("models").append(label);
   }
   choose(models[0]);
+  $("choose").disabled = false;
+  $("example").disabled = !models.some((model) => model.prompt);
   const noMicrophone = whyNoMicrophone();
   $("record").disabled = noMicrophone !== null;
   $("record").title = noMicrophone ?? "";
@@ -361,6 +396,7 @@ async function begin() {
   document.body.dataset.ready = "true";
 }
 
+$("problem-close").addEventListener("click", calm);
 $("record").addEventListener("click", record);
 $("choose").addEventListener("click", () => $("file").click());
 $("file").addEventListener("change", () => {

@@ -11,8 +11,11 @@ const AHEAD = 0.05; // seconds between asking for a piece and hearing it
 let context = null;
 let current = null; // the one player that is heard
 
-/** The output, made when somebody has pressed something: browsers want that. */
-function output() {
+/**
+ * The output. It must first be asked for while a press is handled: browsers let no page speak
+ * unbidden, and sound that is made comes seconds after the press.
+ */
+export function output() {
   // At the rate of the sound, pieces join to the sample.
   context ??= new AudioContext({ sampleRate: SAMPLE_RATE });
   if (context.state === "suspended") context.resume();

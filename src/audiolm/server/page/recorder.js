@@ -18,12 +18,17 @@ export class Recorder {
     // The sound as it is: a room and its noise are part of what is continued.
     const audio = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
     this.stream = await navigator.mediaDevices.getUserMedia({ audio });
-    this.context = new AudioContext();
-    await this.context.audioWorklet.addModule("recorder-worklet.js");
-    const source = this.context.createMediaStreamSource(this.stream);
-    this.node = new AudioWorkletNode(this.context, "recorder", { numberOfOutputs: 0 });
-    this.node.port.onmessage = ({ data }) => this.onSamples(data);
-    source.connect(this.node);
+    try {
+      this.context = new AudioContext();
+      await this.context.audioWorklet.addModule("recorder-worklet.js");
+      const source = this.context.createMediaStreamSource(this.stream);
+      this.node = new AudioWorkletNode(this.context, "recorder", { numberOfOutputs: 0 });
+      this.node.port.onmessage = ({ data }) => this.onSamples(data);
+      source.connect(this.node);
+    } catch (error) {
+      await this.stop(); // else the microphone stays on
+      throw error;
+    }
   }
 
   /** Samples per second. */
@@ -33,7 +38,7 @@ export class Recorder {
 
   async stop() {
     this.stream.getTracks().forEach((track) => track.stop());
-    this.node.port.onmessage = null;
-    await this.context.close();
+    if (this.node) this.node.port.onmessage = null;
+    await this.context?.close();
   }
 }

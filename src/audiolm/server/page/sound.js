@@ -29,10 +29,6 @@ export class Track {
     this.length += more.length;
   }
 
-  get seconds() {
-    return this.length / SAMPLE_RATE;
-  }
-
   /** The samples that are there. */
   get all() {
     return this.samples.subarray(0, this.length);

@@ -8,6 +8,17 @@ const template = document.getElementById("take-template");
 const list = document.getElementById("takes");
 const shown = new Set();
 
+/** What the controls of a take do, by their class: of several takes each says which it is of. */
+const CONTROLS = {
+  play: "Play",
+  seek: "Position",
+  close: "Remove",
+  stop: "Stop",
+  download: "Download",
+  use: "Work on this",
+  again: "Try again",
+};
+
 /** Sound that can be played, with a picture, a button, a position and a time. */
 export class Playable {
   constructor(root, track, options = {}) {
@@ -42,6 +53,7 @@ export class Playable {
     this.player.track = track;
     this.player.rest = 0;
     this.picture.show(track, options);
+    this.told = null;
   }
 
   get track() {
@@ -57,16 +69,22 @@ export class Playable {
   /** With every picture of the screen. */
   tick() {
     this.player.tick();
-    const { position, track } = this.player;
-    this.picture.point(track.length && (position || this.player.state !== "stopped") ? position : null);
+    const { position, track, state, heard } = this.player;
+    const now = [position, track.length, this.picture.length, state, heard].join();
+    if (now === this.told) return; // nothing has moved since the last picture
+    this.told = now;
+    this.picture.point(track.length && (position || state !== "stopped") ? position : null);
     const length = (this.picture.length / SAMPLE_RATE).toFixed(1);
     const said = `${(position / SAMPLE_RATE).toFixed(1)} of ${length} s`;
-    if (this.time.value !== said) this.time.value = said;
+    if (this.time.textContent !== said) {
+      this.time.textContent = said;
+      this.seek.setAttribute("aria-valuetext", said);
+    }
     this.seek.max = length;
-    if (document.activeElement !== this.seek || this.player.state !== "stopped") {
+    if (document.activeElement !== this.seek || state !== "stopped") {
       this.seek.value = position / SAMPLE_RATE;
     }
-    this.root.dataset.heard = this.player.heard;
+    this.root.dataset.heard = heard;
   }
 
   #showState() {
@@ -94,15 +112,20 @@ export class Take {
     this.part("title").textContent = title;
     this.part("detail").textContent = detail;
     this.root.setAttribute("aria-label", `${title}, ${detail}`);
+    for (const [name, does] of Object.entries(CONTROLS)) {
+      this.part(name).setAttribute("aria-label", `${does}: ${title}, ${detail}`);
+    }
     this.fileName = fileName;
     this.abort = new AbortController();
     this.playable = new Playable(this.root, new Track());
+    this.abort.signal.addEventListener("abort", () => this.fail("Stopped."));
     this.part("stop").addEventListener("click", () => this.abort.abort());
     this.part("close").addEventListener("click", () => this.remove());
     this.part("use").addEventListener("click", () => onUse(this.playable.track.all.slice()));
     this.part("again").addEventListener("click", () => {
       this.remove();
       onAgain();
+      list.firstElementChild.querySelector(".stop").focus();
     });
     list.prepend(this.root);
     document.getElementById("no-takes").hidden = true;
@@ -120,30 +143,45 @@ export class Take {
 
   /** It is whole: `file` is what the server sent. */
   finish(file) {
-    this.making(false);
     this.state("");
-    if (!file) return;
+    this.root.classList.remove("failed");
+    this.part("again").hidden = true;
     const link = this.part("download");
+    if (!file) {
+      this.#ended(this.part("play"));
+      return;
+    }
     if (link.href) URL.revokeObjectURL(link.href);
     link.href = URL.createObjectURL(file);
     link.download = this.fileName;
     link.hidden = false;
     this.part("use").hidden = false;
+    this.#ended(link);
   }
 
   fail(words) {
-    this.making(false);
     this.state(words);
     this.root.classList.add("failed");
     this.part("again").hidden = false;
+    this.#ended(this.part("again"));
+  }
+
+  /** The button Stop goes; where it has the keyboard, `next` gets it. */
+  #ended(next) {
+    const hadFocus = document.activeElement === this.part("stop");
+    this.making(false);
+    if (hadFocus) next.focus();
   }
 
   remove() {
     this.abort.abort();
+    const hadFocus = this.root.contains(document.activeElement);
+    const near = this.root.nextElementSibling ?? this.root.previousElementSibling;
     this.playable.remove();
     const link = this.part("download");
     if (link.href) URL.revokeObjectURL(link.href);
     this.root.remove();
     document.getElementById("no-takes").hidden = list.children.length > 0;
+    if (hadFocus) (near?.querySelector(".close") ?? document.getElementById("takes-title")).focus();
   }
 }

@@ -6,6 +6,14 @@ import { SAMPLE_RATE, Track, wavOf } from "./sound.js";
 
 const LEAD_IN = 1; // seconds that are heard before what is made
 
+/** Ask the server, and say on the take what is waited for. */
+function ask(take, verb, samples, fields) {
+  take.making(true);
+  take.state("Waiting for its turn …");
+  const onBusy = (seconds) => take.state(`The server is busy; asking again in ${seconds} s …`);
+  return post(verb, wavOf(samples), fields, take.abort.signal, onBusy);
+}
+
 /**
  * Ask for sound and show it while it comes.
  * @param {Take} take
@@ -16,11 +24,8 @@ const LEAD_IN = 1; // seconds that are heard before what is made
  *   at once, from a second before that which is made
  */
 async function stream(take, verb, samples, fields, { expected, made, play }) {
-  take.making(true);
-  take.state("Waiting for its turn …");
   const started = performance.now();
-  const onBusy = (seconds) => take.state(`The server is busy; asking again in ${seconds} s …`);
-  const answer = await post(verb, wavOf(samples), fields, take.abort.signal, onBusy);
+  const answer = await ask(take, verb, samples, fields);
   const prompt = Number(answer.headers.get("X-Prompt-Samples")) || 0;
   const track = new Track(expected + prompt);
   const whole = () => Math.max(track.length, track.done ? 0 : expected + prompt);
@@ -76,7 +81,8 @@ export function edit(take, samples, fields, play) {
  * The codec's rendering with a slider: each level is asked for once, and heard from the same place.
  */
 export async function reconstruction(take, samples, model) {
-  const heard = new Map([["original", { track: Track.of(samples), file: null }]]);
+  // By number of levels, promises of {track, file}: what is on its way is not asked for again.
+  const renderings = new Map([["original", Promise.resolve({ track: Track.of(samples), file: null })]]);
   const slider = take.part("level");
   const said = take.part("levels-said");
   const rate = (levels) => `${(levels * model.level_kbps).toFixed(1)} kbit/s`;
@@ -97,24 +103,31 @@ export async function reconstruction(take, samples, model) {
   }
   let wanted = null;
 
+  async function rendered(levels) {
+    const answer = await ask(take, "reconstructions", samples, { levels, model: model.name });
+    const track = new Track(samples.length);
+    const file = await readWav(answer, (piece) => track.push(piece));
+    track.done = true;
+    return { track, file };
+  }
+
+  function tell(levels) {
+    said.textContent = levels ? `${levels} of ${model.levels} levels: ${rate(levels)}` : "The original";
+    slider.setAttribute("aria-valuetext", said.textContent);
+  }
+
   async function choose(key, play = false) {
     wanted = key;
     const levels = key === "original" ? null : Number(key);
     if (levels) slider.value = levels;
-    said.textContent = levels ? `${levels} of ${model.levels} levels: ${rate(levels)}` : "The original";
-    slider.setAttribute("aria-valuetext", said.textContent);
+    tell(levels);
     for (const [name, button] of buttons) button.setAttribute("aria-pressed", String(name === key));
-    if (!heard.has(key)) {
-      take.making(true);
-      const form = { levels, model: model.name };
-      const answer = await post("reconstructions", wavOf(samples), form, take.abort.signal, () => {});
-      const track = new Track(samples.length);
-      const file = await readWav(answer, (piece) => track.push(piece));
-      track.done = true;
-      heard.set(key, { track, file });
+    if (!renderings.has(key)) {
+      renderings.set(key, rendered(levels));
+      renderings.get(key).catch(() => renderings.delete(key)); // to be asked for again
     }
+    const { track, file } = await renderings.get(key);
     if (wanted !== key) return; // the slider has gone on
-    const { track, file } = heard.get(key);
     const { player, picture } = take.playable;
     player.replace(track);
     const at = player.position;
@@ -130,18 +143,14 @@ export async function reconstruction(take, samples, model) {
 
   const guarded = (key) => choose(key).catch((error) => take.abort.signal.aborted || take.fail(error.message));
   slider.addEventListener("change", () => guarded(Number(slider.value)));
-  slider.addEventListener("input", () => {
-    said.textContent = `${slider.value} of ${model.levels} levels: ${rate(slider.value)}`;
-  });
+  slider.addEventListener("input", () => tell(Number(slider.value)));
   await choose(model.levels, true);
 }
 
 /** Whether a recording was made: words, and a strip that shows where. */
 export async function detection(take, samples, model) {
-  take.making(true);
-  take.state("Listening …");
   take.playable.show(Track.of(samples));
-  const answer = await post("detections", wavOf(samples), { model: model.name }, take.abort.signal, () => {});
+  const answer = await ask(take, "detections", samples, { model: model.name });
   const found = await answer.json();
   take.finish(null);
   const verdict = take.part("verdict");
@@ -150,6 +159,7 @@ export async function detection(take, samples, model) {
   take.state(found.note ?? "");
   const strip = take.part("strip");
   strip.hidden = !found.timeline.length;
+  strip.setAttribute("aria-label", whereMade(found.timeline));
   for (const { start, end, probability } of found.timeline) {
     const bar = document.createElement("i");
     bar.style.flexGrow = end - start;
@@ -158,6 +168,18 @@ export async function detection(take, samples, model) {
   }
   take.root.dataset.done = "true";
   return verdict.textContent;
+}
+
+/** A timeline in words: neighbours that are made are one span. */
+function whereMade(timeline) {
+  const spans = [];
+  for (const { start, end, made } of timeline) {
+    if (!made) continue;
+    if (spans.at(-1)?.end === start) spans.at(-1).end = end;
+    else spans.push({ start, end });
+  }
+  const said = spans.map(({ start, end }) => `${start.toFixed(1)} to ${end.toFixed(1)} s`);
+  return said.length ? `Made: ${said.join(", ")}` : "Made: nowhere";
 }
 
 /** A detection in words. */

@@ -1,10 +1,10 @@
 """The mark in the sound itself: what is made by a model of this package says so, inaudibly.
 
 A patchwork in the time-frequency plane (`watermark_pattern`): windows of 40 ms are transformed,
-cells of 50 Hz by 40 ms made a little louder or softer, in such a way that what an ear hears together
-stays as loud as it was (`watermark_hearing`), and added up again. No network and no weights; it
-streams with less than 40 ms of delay, and a change of level does not touch it. `watermark_reading`
-finds it again.
+cells of 50 Hz by 40 ms made a little louder or softer, in such a way that what an ear hears
+together stays as loud as it was (`watermark_hearing`), and added up again. No network and no
+weights; it streams with less than 40 ms of delay, and a change of level does not touch it.
+`watermark_reading` finds it again.
 """
 
 import numpy as np

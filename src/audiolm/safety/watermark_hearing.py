@@ -1,15 +1,15 @@
 """How deep the mark may be where, so that an ear does not notice.
 
-An ear hears what lies within about one equivalent rectangular bandwidth (ERB) as one loudness: 46 Hz
-at 200 Hz, 240 Hz at 2 kHz, 670 Hz at 6 kHz (Glasberg and Moore, 1990). Two things follow.
+An ear hears what lies within about one equivalent rectangular bandwidth (ERB) as one loudness: 46
+Hz at 200 Hz, 240 Hz at 2 kHz, 670 Hz at 6 kHz (Glasberg and Moore, 1990). Two things follow.
 
-Where a band of the ear is not much wider than a cell of the mark, as in the voice's lower harmonics,
-cells cannot balance each other within it: they are changed less there.
+Where a band of the ear is not much wider than a cell of the mark, as in the voice's lower
+harmonics, cells cannot balance each other within it: they are changed less there.
 
 And a harmonic that stands in one cell is most of what its band holds. Making that cell louder makes
-the band louder, whatever becomes of its neighbour. So the power of every band is put back to what it
-was, window by window: the strong cell stays, and the weak one beside it, which it masks, carries the
-difference. A pure tone is not touched at all.
+the band louder, whatever becomes of its neighbour. So the power of every band is put back to what
+it was, window by window: the strong cell stays, and the weak one beside it, which it masks, carries
+the difference. A pure tone keeps its level.
 """
 
 from functools import cache
@@ -45,9 +45,10 @@ def depths() -> NDArray[np.float64]:
 
 @cache
 def heard_together() -> NDArray[np.float64]:
-    """How much the power of each bin (rows) counts in what is heard at each other one: (BINS, BINS).
+    """How much the power of each bin (rows) counts in what is heard around each other one.
 
-    A bell around each bin.
+    Returns:
+        (BINS, BINS), a bell in every column.
     """
     hertz = BIN * np.arange(BINS)
     deviation = np.maximum(NARROWEST, SPREAD * bandwidth(hertz))  # (BINS,)

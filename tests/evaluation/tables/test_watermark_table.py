@@ -29,7 +29,7 @@ def lm():
 
 @pytest.fixture
 def scripted(monkeypatch):
-    """A ViSQOL that counts how many samples differ."""
+    """A ViSQOL that counts how many samples differ, and a recogniser that hears loudness."""
 
     class Scripted:
         def __init__(self, mode):
@@ -39,11 +39,12 @@ def scripted(monkeypatch):
             return 4.0 - float(np.mean(made.samples != real.samples))
 
     monkeypatch.setattr(watermark, "Visqol", Scripted)
+    monkeypatch.setattr(watermark_costs, "load_recogniser", lambda name, device: Listener())
     assert quality.Visqol is not Scripted
 
 
 class Listener:
-    """A recogniser that hears how loud a second sample is, in words."""
+    """A recogniser to which single samples are words: quiet or loud."""
 
     name = "listener"
 
@@ -80,10 +81,9 @@ def test_found_read_and_paid_for(lm, corpus_folder, tmp_path, scripted):
     assert again == metrics
 
 
-def test_words_with_the_mark_and_without(lm, corpus_folder, tmp_path, scripted, monkeypatch):
+def test_words_with_the_mark_and_without(lm, corpus_folder, tmp_path, scripted):
     corpus = corpus_folder(3, layout="librispeech", speakers=3, seconds=2.5)
     add_transcripts(corpus)
-    monkeypatch.setattr(watermark_costs, "load_recogniser", lambda name, device: Listener())
     asked = {**SMALL, "conditions": ["clean"], "clips": 6}
     result = evaluate(ask(lm, corpus, tmp_path / "w", watermark=asked, limit=2))
     metrics = result.metrics
@@ -119,7 +119,7 @@ def test_the_cost_is_what_is_worse():
     assert [len(table.rows) for table in tables] == [2, 1]
 
 
-def test_intervals_are_of_clips_side_by_side(lm, corpus_folder, tmp_path, scripted, monkeypatch):
+def test_intervals_are_of_clips_side_by_side(lm, corpus_folder, tmp_path, monkeypatch):
     corpus = corpus_folder(2, layout="librispeech", speakers=2, seconds=2.5)
     values = iter([1e-5] + 999 * [1.0])
     monkeypatch.setattr(

@@ -30,6 +30,10 @@ NARROWEST = 25.0
 """Hz; the least standard deviation: in less there is no second cell to balance with."""
 
 
+_HERTZ: NDArray[np.float64] = BIN * np.arange(BINS, dtype=np.float64)
+"""Of each bin."""
+
+
 def bandwidth(hertz: NDArray[np.float64]) -> NDArray[np.float64]:
     """The ear's equivalent rectangular bandwidth in Hz around frequencies (n,)."""
     return 24.7 * (4.37 * hertz / 1000 + 1)
@@ -38,7 +42,7 @@ def bandwidth(hertz: NDArray[np.float64]) -> NDArray[np.float64]:
 @cache
 def depths() -> NDArray[np.float64]:
     """Share of its whole depth that the mark has in each bin: (BINS,), 0 outside its bands."""
-    share = np.minimum(1.0, bandwidth(BIN * np.arange(BINS)) / FULL_DEPTH_ERB)
+    share = np.minimum(1.0, bandwidth(_HERTZ) / FULL_DEPTH_ERB)
     share[: EDGES[0]] = share[EDGES[-1] :] = 0
     return share
 
@@ -50,9 +54,8 @@ def heard_together() -> NDArray[np.float64]:
     Returns:
         (BINS, BINS), a bell in every column.
     """
-    hertz = BIN * np.arange(BINS)
-    deviation = np.maximum(NARROWEST, SPREAD * bandwidth(hertz))  # (BINS,)
-    return np.asarray(np.exp(-0.5 * ((hertz[:, None] - hertz) / deviation) ** 2))
+    deviation = np.maximum(NARROWEST, SPREAD * bandwidth(_HERTZ))  # (BINS,)
+    return np.asarray(np.exp(-0.5 * ((_HERTZ[:, None] - _HERTZ) / deviation) ** 2))
 
 
 def balanced(power: NDArray[np.float64], factors: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -313,7 +313,7 @@ def fits_of(period: NDArray[np.float32], pattern: Pattern) -> NDArray[np.float32
 def _slid(period: NDArray[np.float32], spread: NDArray[np.complex64]) -> NDArray[np.float32]:
     """Sums over what is spread, begun at each spectrum of a period: (PERIOD,)."""
     product = np.einsum("fd,fd->f", np.fft.rfft(period, axis=0), spread)
-    return np.fft.irfft(product, PERIOD)
+    return np.fft.irfft(product, PERIOD).astype(np.float32)
 
 
 def _payload(period: NDArray[np.float32], place: int) -> Payload | None:

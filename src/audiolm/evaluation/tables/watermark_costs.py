@@ -212,8 +212,9 @@ def _add_ids(
     seconds = len(ids[0]) * SEMANTIC_HOP / SAMPLE_RATE
     pairs = found.pairs.setdefault("bits.continuations", [])
     pairs.append(Pair(speaker, unmarked, marked, seconds))
-    changed = [int(torch.count_nonzero(row != ids[0])) for row in (ids[2], ids[1])]
-    found.changes.setdefault("ids", []).append(Pair(speaker, *changed, of=len(ids[0])))
+    marked_ids, quieter_ids = (int(torch.count_nonzero(row != ids[0])) for row in ids[1:])
+    pair = Pair(speaker, quieter_ids, marked_ids, len(ids[0]))
+    found.changes.setdefault("ids", []).append(pair)
 
 
 def _add_changed_words(
@@ -228,9 +229,8 @@ def _add_changed_words(
         _text(recogniser, sound) for sound in (without, without * QUIETER, with_mark)
     )
     if heard:
-        counts = [errors(text, heard) for text in (quieter, marked)]
-        wrong = [count.characters for count in counts]
-        pair = Pair(speaker, *wrong, of=counts[0].of_characters)
+        a, b = (errors(text, heard) for text in (quieter, marked))
+        pair = Pair(speaker, a.characters, b.characters, a.of_characters)
         found.changes.setdefault("characters", []).append(pair)
 
 

@@ -7,16 +7,19 @@ from audiolm.audio.resample import resample
 from audiolm.safety import watermark_reading
 from audiolm.safety.conditions import CONDITIONS, applied
 from audiolm.safety.watermark import DEPTH_DB, MarkReader, MarkStream, Payload, mark, read_mark
+from audiolm.safety.watermark_hearing import balanced, bandwidth, depths
 from audiolm.safety.watermark_pattern import (
     BANDS,
+    BINS,
     DIPOLES,
+    EDGES,
     STEPS,
     code_words,
     payload_dipoles,
     signs_of,
     synchronisation,
 )
-from audiolm.safety.watermark_reading import PERIOD, fits_of
+from audiolm.safety.watermark_reading import PERIOD, Pattern, fits_of
 from reference.watermark import marked
 
 PAYLOAD = Payload("piano", "3a9")
@@ -51,6 +54,37 @@ def test_it_is_small_begins_gently_and_leaves_silence_silent():
     assert 10 * np.log10(np.mean(samples**2) / np.mean(change**2)) > 18
     assert np.abs(change[:16]).max() < 0.05 * np.abs(change).max()
     assert not mark(np.zeros(5000, np.float32), PAYLOAD).any()
+
+
+@pytest.mark.parametrize("hertz", [440, 1010, 3000])
+def test_a_pure_tone_keeps_its_level(hertz):
+    tone = (0.3 * np.sin(2 * np.pi * hertz * np.arange(48_000) / 16_000)).astype(np.float32)
+    levels = 10 * np.log10(np.mean(mark(tone, PAYLOAD).reshape(-1, 800) ** 2, axis=1) / 0.045)
+    assert np.abs(levels).max() < 0.2
+
+
+def test_what_is_heard_together_keeps_its_level():
+    generator = np.random.default_rng(5)
+    power = generator.exponential(size=(3, BINS))
+    power[2] = 0  # silence
+    factors = 10 ** (DEPTH_DB / 20 * depths() * generator.choice([-1, 1], (3, BINS)))
+    made = balanced(power, factors)
+    assert np.isfinite(made).all() and (made[:, : EDGES[0]] == 1).all()
+    assert (made[:, EDGES[-1] :] == 1).all()
+    changes = []
+    for place in range(EDGES[0], EDGES[-1]):
+        deviation = max(25, 0.35 * (24.7 + 0.107939 * 25 * place))
+        bell = np.exp(-(((np.arange(BINS) - place) * 25 / deviation) ** 2) / 2)
+        heard = (power * made**2)[:2] @ bell, (power * factors**2)[:2] @ bell
+        changes.append([10 * np.log10(after / (power[:2] @ bell)) for after in heard])
+    balance, careless = np.sqrt(np.mean(np.square(changes), axis=(0, 2)))  # dB
+    assert balance < 0.4 * careless and careless > 0.3
+
+
+def test_the_mark_is_shallow_where_the_ear_is_sharp():
+    assert depths()[EDGES[0]] == pytest.approx((24.7 * 1.874) / 240)  # 200 Hz
+    assert depths()[100] == 1 and depths()[0] == depths()[300] == 0
+    assert float(bandwidth(np.float64(1000))) == pytest.approx(132.64, abs=0.01)
 
 
 def test_each_louder_cell_has_a_softer_neighbour():
@@ -151,10 +185,10 @@ def test_fits_are_what_is_written_out():
             row = period[(place + 4 * step) % PERIOD]
             fit += float((signs[step] * row).sum())
             squares += float((signs[step] ** 2 * row**2).sum())
-        assert fits_of(period)[place] == pytest.approx(fit / squares**0.5)
+        assert fits_of(period, Pattern.of(signs))[place] == pytest.approx(fit / squares**0.5)
 
 
-def test_whatever_the_recording_the_fits_of_other_patterns_deviate_by_one(monkeypatch):
+def test_whatever_the_recording_the_fits_of_other_patterns_deviate_by_one():
     """A recording as bad as can be: a few cells say everything, and steadily."""
     generator = np.random.default_rng(4)
     period = generator.standard_normal((PERIOD, DIPOLES)) ** 3
@@ -162,8 +196,7 @@ def test_whatever_the_recording_the_fits_of_other_patterns_deviate_by_one(monkey
     fits = []
     for _ in range(50):
         signs = generator.choice([-1, 1], (STEPS, DIPOLES)) * (synchronisation() != 0)
-        monkeypatch.setattr(watermark_reading, "synchronisation", lambda signs=signs: signs)
-        fits.append(fits_of(period))
+        fits.append(fits_of(period, Pattern.of(signs)))
     assert np.std(fits) == pytest.approx(1, abs=0.1)
 
 

@@ -205,7 +205,9 @@ class WatermarkConfig(MakingConfig):
     """What happens to it before, names of `audiolm.safety.conditions`; all of them when empty."""
     clips: int = Field(default=20_000, gt=0)
     """Clips of recordings that are read at most, as many of each length, overlapping where there
-    are not enough; with `--limit N` at most 100 N."""
+    are not enough; with `--limit N` and where this is not set at most 100 N."""
+    recogniser: str = "pocketsphinx"
+    """As `content.recogniser`; empty: no metrics of words."""
     visqol: Literal["speech", "audio"] = "speech"
     """ViSQOL's mode: 16 kHz speech, or 48 kHz audio for music."""
 

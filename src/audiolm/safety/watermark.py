@@ -1,7 +1,8 @@
 """The mark in the sound itself: what is made by a model of this package says so, inaudibly.
 
 A patchwork in the time-frequency plane (`watermark_pattern`): windows of 40 ms are transformed,
-cells of 50 Hz by 40 ms made a little louder or softer, and added up again. No network and no
+cells of 50 Hz by 40 ms made a little louder or softer, in such a way that what an ear hears
+together stays as loud as it was (`watermark_hearing`), and added up again. No network and no
 weights; it streams with less than 40 ms of delay, and a change of level does not touch it.
 `watermark_reading` finds it again.
 """
@@ -9,13 +10,14 @@ weights; it streams with less than 40 ms of delay, and a change of level does no
 import numpy as np
 from numpy.typing import NDArray
 
-from audiolm.safety.watermark_pattern import BINS, EDGES, STEPS, Payload, signs_of
+from audiolm.safety.watermark_hearing import balanced, depths
+from audiolm.safety.watermark_pattern import BINS, CELL_BINS, EDGES, STEPS, Payload, signs_of
 from audiolm.safety.watermark_reading import MarkReader, MarkReading, read_mark
 
 __all__ = ["DEPTH_DB", "MarkReader", "MarkReading", "MarkStream", "Payload", "mark", "read_mark"]
 
-DEPTH_DB = 1.25
-"""How much louder or softer a cell is made."""
+DEPTH_DB = 1.75
+"""How much louder or softer a cell is made, before the balance and where it has its whole depth."""
 
 HOP = 320
 """Samples between windows: 20 ms. A window is two hops long."""
@@ -41,10 +43,9 @@ class MarkStream:
     """
 
     def __init__(self, payload: Payload) -> None:
-        gains = np.zeros((STEPS, BINS), dtype=np.float32)
-        width = int(EDGES[1] - EDGES[0])
-        gains[:, EDGES[0] : EDGES[-1]] = np.repeat(signs_of(payload), width, axis=1)
-        self._factors = np.float32(10) ** (DEPTH_DB / 20 * gains)  # (STEPS, BINS)
+        gains = np.zeros((STEPS, BINS))  # dB
+        gains[:, EDGES[0] : EDGES[-1]] = np.repeat(signs_of(payload), CELL_BINS, axis=1)
+        self._factors = 10 ** (DEPTH_DB * depths() * gains / 20)  # (STEPS, BINS)
         # The first window begins one hop before the sound. It is left as it is, so that the sound
         # joins what was before it.
         self._waiting = np.zeros(HOP, dtype=np.float32)
@@ -71,9 +72,11 @@ class MarkStream:
         frames = np.lib.stride_tricks.sliding_window_view(waiting, 2 * HOP)[::HOP]  # (n, 640)
         spectrum = np.fft.rfft(frames[:count] * _WINDOW)  # (n, BINS)
         number = self._frame + np.arange(count)
-        spectrum *= np.where(
-            number[:, None] < 0, np.float32(1), self._factors[number // _FRAMES % STEPS]
-        )
+        # In float64: chunks of any length give the same factors.
+        power = np.abs(spectrum).astype(np.float64) ** 2
+        factors = balanced(power, self._factors[number // _FRAMES % STEPS])  # (n, BINS)
+        factors[number < 0] = 1
+        spectrum *= factors.astype(np.float32)
         made = np.fft.irfft(spectrum, 2 * HOP).astype(np.float32) * _WINDOW  # (n, 640)
         before = np.concatenate([self._overlap[None], made[:-1, HOP:]])
         ready: NDArray[np.float32] = (made[:, :HOP] + before).ravel()

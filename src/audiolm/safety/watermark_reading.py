@@ -12,6 +12,8 @@ p-value pays for every fit that was tried.
 
 import math
 from dataclasses import dataclass
+from functools import cache
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +22,7 @@ from audiolm.audio.resample import resample
 from audiolm.safety.watermark_pattern import (
     BANDS,
     BINS,
+    CELL_BINS,
     CODE_BITS,
     DIPOLES,
     EDGES,
@@ -31,6 +34,8 @@ from audiolm.safety.watermark_pattern import (
     synchronisation,
 )
 from audiolm.shapes import SAMPLE_RATE
+
+_Float = TypeVar("_Float", np.float32, np.float64)
 
 FOUND = 1e-4
 """p-value up to which a mark counts as found: one recording in 10,000 without one."""
@@ -48,15 +53,15 @@ CELL = 4
 PERIOD = STEPS * CELL
 """Spectra in a period of the pattern, and places that it is tried at."""
 
-FLOOR_DB = -60.0
+FLOOR_DB = -80.0
 """What is so far below the loud parts is no sound."""
-CLIP = 1.5
+CLIP = 0.7
 """Typical deviations up to which one cell counts: no single one may say much."""
 
-BESIDE, BEFORE, ACROSS = -0.285, -0.18, 0.04
+BESIDE, BEFORE, ACROSS = -0.25, -0.25, 0.06
 """What a cell's level is compared with: the weights of the four nearest bands, of the same band one
-cell before and after, and of the nearest bands then. As the inverse covariance of such levels in
-recordings has them, clean, noisy and coded."""
+cell before and after, and of the nearest bands then: what speech and piano, clean, noisy and coded,
+were read best with. They add up to about nothing, so that a steady level says nothing."""
 
 QUIET_DB = (None, 10.0)
 """The two opinions: all cells count alike; or a cell counts the less the nearer it is, within so
@@ -166,11 +171,11 @@ def best_fit(samples: NDArray[np.float32]) -> _Fit:
     if len(samples) < 2 * FRAME or not np.abs(samples).max(initial=0.0) > 0:
         return _NOTHING
     table = summed_levels(samples)
-    quiet = np.percentile(levels(table, 1.0), (10, 90), axis=0)  # (2, BANDS)
-    best_score, best = -math.inf, (0, 1.0, np.zeros((0, DIPOLES)))
+    quiet = np.percentile(levels(table, 1.0), (10, 90), axis=0).astype(np.float32)  # (2, BANDS)
+    best_score, best = -math.inf, (0, 1.0, np.zeros((0, DIPOLES), np.float32))
     for speed in SPEEDS:
         for dipoles in whitened(levels(table, speed), quiet[0], quiet[1]):  # (n, DIPOLES)
-            fits = fits_of(folded(dipoles))
+            fits = fits_of(folded(dipoles), pattern())
             place = int(fits.argmax())
             if fits[place] > best_score:
                 best_score, best = float(fits[place]), (place, speed, dipoles)
@@ -194,34 +199,39 @@ def summed_levels(samples: NDArray[np.float32]) -> NDArray[np.float64]:
     power = np.abs(np.fft.rfft(frames * np.hanning(FRAME + 1)[:-1].astype(np.float32))) ** 2
     loud = np.percentile(power[:, EDGES[0] : EDGES[-1]].mean(axis=1), 95)
     level = 10 * np.log10(power / (loud + 1e-30) + 10 ** (FLOOR_DB / 10))  # (n, BINS)
-    return np.pad(level.T, ((1, 0), (1, 0))).cumsum(axis=0).cumsum(axis=1)
+    # The sums grow to millions, of which differences of a tenth are wanted: float64.
+    return np.pad(level.T.astype(np.float64), ((1, 0), (1, 0))).cumsum(axis=0).cumsum(axis=1)
 
 
-def levels(table: NDArray[np.float64], speed: float) -> NDArray[np.float64]:
+def levels(table: NDArray[np.float64], speed: float) -> NDArray[np.float32]:
     """Mean levels (n, BANDS) of cells that begin at each spectrum, of sound at another speed.
 
     Played faster, cells lie higher and are shorter: their corners are looked up in between.
     """
     spectra = table.shape[1] - 1
-    by_edge = np.ascontiguousarray(_between(table, np.minimum(EDGES * speed, BINS)).T)
+    by_band = np.diff(_between(table, np.minimum(EDGES * speed, BINS)), axis=0).T
+    # Of one band, sums over time are small enough for float32, the mean taken off before.
+    mean = by_band[-1] / spectra  # (BANDS,)
+    sums = np.ascontiguousarray(by_band - np.arange(spectra + 1)[:, None] * mean, dtype=np.float32)
     begins = np.arange(max(1, int(spectra * speed) - CELL)) / speed
     ends = np.minimum(begins + CELL / speed, spectra)
-    sums = np.diff(_between(by_edge, ends) - _between(by_edge, begins), axis=1)
-    areas = (ends - begins)[:, None] * np.diff(EDGES) * speed
-    return np.asarray(sums / np.maximum(areas, 1e-9))
+    lasting = np.maximum(ends - begins, 1e-9).astype(np.float32)[:, None]
+    within = (_between(sums, ends) - _between(sums, begins)) / lasting  # (n, BANDS)
+    return np.asarray((within + mean.astype(np.float32)) / np.float32(speed * CELL_BINS))
 
 
-def _between(rows: NDArray[np.float64], places: NDArray[np.float64]) -> NDArray[np.float64]:
+def _between(rows: NDArray[_Float], places: NDArray[np.float64]) -> NDArray[_Float]:
     """Rows (n, m) of a table at places that need not be whole numbers."""
     low = np.minimum(places.astype(np.int64), len(rows) - 2)
-    share = (places - low)[:, None]
+    share = (places - low).astype(rows.dtype)[:, None]
     below = rows[low]
-    return np.asarray(below + (rows[low + 1] - below) * share)
+    between: NDArray[_Float] = below + (rows[low + 1] - below) * share
+    return between
 
 
 def whitened(
-    level: NDArray[np.float64], quietest: NDArray[np.float64], loudest: NDArray[np.float64]
-) -> list[NDArray[np.float64]]:
+    level: NDArray[np.float32], quietest: NDArray[np.float32], loudest: NDArray[np.float32]
+) -> list[NDArray[np.float32]]:
     """How much louder than their neighbours lower cells of dipoles are than upper ones.
 
     Args:
@@ -234,7 +244,7 @@ def whitened(
     """
     alive = np.flatnonzero(loudest > FLOOR_DB + 6)
     if not len(alive):
-        return [np.zeros((len(level), DIPOLES)) for _ in QUIET_DB]
+        return [np.zeros((len(level), DIPOLES), np.float32) for _ in QUIET_DB]
     # Bands where nothing is, as above 4 kHz on a telephone, say nothing, and their neighbours are
     # not compared with them.
     first, last = alive[0], alive[-1]
@@ -248,40 +258,65 @@ def whitened(
     cells[:, :first] = cells[:, last + 1 :] = 0
     inside = cells[:, first : last + 1]
     inside -= inside.mean()
-    typical = float(np.median(np.abs(inside[::3]))) / 0.6745 + 1e-9
+    typical = float(np.median(np.abs(inside[::8]))) / 0.6745 + 1e-9
     cells = np.clip(cells / typical, -CLIP, CLIP)
     above = level - quietest
     weighted = [cells if db is None else cells * np.clip(above / db, 0, 1) for db in QUIET_DB]
     return [worth[:, 0::2] - worth[:, 1::2] for worth in weighted]
 
 
-def folded(dipoles: NDArray[np.float64]) -> NDArray[np.float64]:
+def folded(dipoles: NDArray[np.float32]) -> NDArray[np.float32]:
     """Dipoles (n, DIPOLES) added up period by period: (PERIOD, DIPOLES)."""
     periods = -(-len(dipoles) // PERIOD)
     padded = np.pad(dipoles, ((0, periods * PERIOD - len(dipoles)), (0, 0)))
     return np.asarray(padded.reshape(periods, PERIOD, DIPOLES).sum(axis=0))
 
 
-def fits_of(period: NDArray[np.float64]) -> NDArray[np.float64]:
-    """How well the pattern fits a period (PERIOD, DIPOLES), begun at each place: (PERIOD,).
+@dataclass(frozen=True)
+class Pattern:
+    """Signs spread over a period, as their transforms: what a period is multiplied with.
+
+    Both (PERIOD // 2 + 1, DIPOLES).
+    """
+
+    signs: NDArray[np.complex64]
+    """Of the signs."""
+    places: NDArray[np.complex64]
+    """Of 1 where a sign is and 0 elsewhere."""
+
+    @classmethod
+    def of(cls, signs: NDArray[np.int64]) -> "Pattern":
+        """The pattern of signs (STEPS, DIPOLES): 1, -1, or 0 where none is."""
+        spread = np.zeros((2, PERIOD, DIPOLES), dtype=np.float32)
+        spread[:, ::CELL] = signs, signs**2  # a cell's level stands where it begins
+        both = np.conj(np.fft.rfft(spread, axis=1))
+        return cls(both[0], both[1])
+
+
+@cache
+def pattern() -> Pattern:
+    """The pattern that marks are found by."""
+    return Pattern.of(synchronisation())
+
+
+def fits_of(period: NDArray[np.float32], pattern: Pattern) -> NDArray[np.float32]:
+    """How well a pattern fits a period (PERIOD, DIPOLES), begun at each place: (PERIOD,).
 
     In deviations: what a pattern of other signs would give at this place is 0, give or take 1.
     """
-    signs = synchronisation()
-    fits = _slid(period, signs)
-    deviations = np.sqrt(np.maximum(_slid(period**2, signs**2), 1e-9))
-    return np.asarray(fits / deviations)
+    fits = _slid(period, pattern.signs)
+    squares = _slid(period**2, pattern.places)
+    # Where a place holds next to nothing, rounding must not pass for a fit.
+    return np.asarray(fits / np.sqrt(np.maximum(squares, 1e-6 * squares.max() + 1e-9)))
 
 
-def _slid(period: NDArray[np.float64], signs: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Sums over a pattern (STEPS, DIPOLES) begun at each spectrum of a period: (PERIOD,)."""
-    spread = np.zeros((PERIOD, DIPOLES))
-    spread[::CELL] = signs  # a cell's level stands at the spectrum at which it begins
-    product = np.fft.rfft(period, axis=0) * np.conj(np.fft.rfft(spread, axis=0))
-    return np.fft.irfft(product.sum(axis=1), PERIOD)
+def _slid(period: NDArray[np.float32], spread: NDArray[np.complex64]) -> NDArray[np.float32]:
+    """Sums over what is spread, begun at each spectrum of a period: (PERIOD,)."""
+    product = np.einsum("fd,fd->f", np.fft.rfft(period, axis=0), spread)
+    return np.fft.irfft(product, PERIOD).astype(np.float32)
 
 
-def _payload(period: NDArray[np.float64], place: int) -> Payload | None:
+def _payload(period: NDArray[np.float32], place: int) -> Payload | None:
     """The likeliest payload of a period (PERIOD, DIPOLES) whose pattern begins at `place`."""
     signs, bits = payload_dipoles()
     heard = np.roll(period, -place, axis=0)[::CELL] * signs  # (STEPS, DIPOLES)
@@ -293,7 +328,7 @@ def _payload(period: NDArray[np.float64], place: int) -> Payload | None:
     return Payload.of_number(best) if chance <= READ_PAYLOAD else None
 
 
-def _extent(dipoles: NDArray[np.float64], place: int) -> tuple[int, int]:
+def _extent(dipoles: NDArray[np.float32], place: int) -> tuple[int, int]:
     """Where in dipoles (n, DIPOLES) the pattern begun at `place` fits: first and last spectrum.
 
     The stretch over which its fit is, in sum, furthest above half of what it is where it is good.

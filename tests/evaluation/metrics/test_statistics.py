@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from audiolm.evaluation.metrics.statistics import (
     binomial_test,
+    clopper_pearson,
     mean_metric,
     mean_of_known,
     proportion_metric,
@@ -88,6 +89,23 @@ def test_wilson_intervals_are_the_published_ones(successes, trials, low, high):
     )
 
 
+@pytest.mark.parametrize(
+    ("successes", "trials", "low", "high"),
+    # From Newcombe (1998), Table I, method 5.
+    [
+        (81, 263, 0.2527, 0.3676),
+        (15, 148, 0.0578, 0.1617),
+        (0, 20, 0.0, 0.1684),
+        (1, 29, 0.0009, 0.1776),
+    ],
+)
+def test_exact_intervals_are_the_published_ones(successes, trials, low, high):
+    expected = (pytest.approx(low, abs=1e-4), pytest.approx(high, abs=1e-4))
+    assert clopper_pearson(successes, trials) == expected
+    mirrored = clopper_pearson(trials - successes, trials)
+    assert (1 - mirrored[1], 1 - mirrored[0]) == expected
+
+
 @given(st.integers(1, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
 def test_wilson_intervals_hold_the_share_and_stay_in_range(outcome):
     low, high = wilson(*outcome)
@@ -132,5 +150,6 @@ def test_the_listening_test_of_the_paper():
 
 @pytest.mark.parametrize(("successes", "trials"), [(2, 1), (-1, 3), (0, 0)])
 def test_impossible_outcomes_are_refused(successes, trials):
-    with pytest.raises(ValueError, match="cannot be"):
-        wilson(successes, trials)
+    for interval in (wilson, clopper_pearson):
+        with pytest.raises(ValueError, match="cannot be"):
+            interval(successes, trials)

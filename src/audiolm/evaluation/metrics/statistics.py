@@ -149,6 +149,44 @@ def wilson(successes: int, trials: int) -> tuple[float, float]:
     return max(0.0, min(middle - half, share)), min(1.0, max(middle + half, share))
 
 
+def clopper_pearson(successes: int, trials: int) -> tuple[float, float]:
+    """The exact 95 % interval of a proportion (Clopper and Pearson, 1934): never too narrow, also
+    where what is counted is rare.
+
+    Raises:
+        ValueError: unless 0 <= successes <= trials and there are trials.
+    """
+    if not 0 <= successes <= trials or trials == 0:
+        raise ValueError(f"{successes} successes in {trials} trials cannot be")
+
+    def at_most(count: int, chance: float) -> float:
+        """Probability of `count` successes or fewer."""
+        logs = (math.log(chance), math.log1p(-chance))
+        return math.fsum(
+            math.exp(
+                math.lgamma(trials + 1)
+                - math.lgamma(k + 1)
+                - math.lgamma(trials - k + 1)
+                + k * logs[0]
+                + (trials - k) * logs[1]
+            )
+            for k in range(count + 1)
+        )
+
+    def where(count: int, probability: float) -> float:
+        """The chance at which `count` successes or fewer have this probability."""
+        low, high = 0.0, 1.0
+        while high - low > 1e-12:
+            middle = (low + high) / 2
+            low, high = (middle, high) if at_most(count, middle) > probability else (low, middle)
+        return (low + high) / 2
+
+    tail = LOW / 100
+    lowest = where(successes - 1, 1 - tail) if successes else 0.0
+    highest = where(successes, tail) if successes < trials else 1.0
+    return lowest, highest
+
+
 def binomial_test(successes: int, trials: int, chance: float = 0.5) -> float:
     """Exact two-sided p: how likely is a result as unlikely as this one, if `chance` is true?
 

@@ -3,27 +3,33 @@
 Continuations are made without the mark, and marked as `AudioLM.continuation` does it: same seeds,
 same samples otherwise. Their beginnings, of several lengths, meet the conditions of
 `safety/conditions.py` and are read. Recordings, which carry none, are read as they are, in as many
-clips as asked. What the mark costs is said by ViSQOL: marked beside unmarked, and recordings
-through the codec with the mark and without it.
+clips as asked. What the mark costs is in `watermark_costs`.
+
+Clips of one recording overlap where there are not enough, and then say the same again and again:
+intervals are those of as many clips as fit side by side. The reader takes a clip as a file of its
+own. To share the transform among overlapping ones would spare it a tenth of its work; most of it is
+the search among speeds, at the loudness of each clip.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+import math
+import time
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from audiolm.audio.files import read
-from audiolm.audio.waveform import Audio
 from audiolm.errors import ConfigurationError
 from audiolm.evaluation.corpora import Utterance
 from audiolm.evaluation.generated import coarse_maker, levels_made, needed
 from audiolm.evaluation.metrics.quality import Visqol
-from audiolm.evaluation.metrics.statistics import Metric, mean_metric, wilson
+from audiolm.evaluation.metrics.statistics import Metric, clopper_pearson, mean_metric
 from audiolm.evaluation.options import WatermarkConfig
 from audiolm.evaluation.report.results import ExperimentResult, Table, TableCell
 from audiolm.evaluation.requirements import Skipped
 from audiolm.evaluation.selection import between, prompts_of, spread_over_speakers
 from audiolm.evaluation.tables.contract import ExperimentRequest
+from audiolm.evaluation.tables.watermark_costs import costs, metrics_and_tables
 from audiolm.safety.conditions import CONDITIONS, Condition, applied, through_codec
 from audiolm.safety.watermark import DEPTH_DB, MarkReading, Payload, mark, read_mark
 from audiolm.safety.watermark_pattern import PAYLOAD_BITS
@@ -73,18 +79,24 @@ def evaluate(request: ExperimentRequest) -> ExperimentResult:
     marked = [mark(samples, payload) for samples in plain]
 
     metrics, table = _found(request, marked, payload, conditions, speakers)
+    began = time.perf_counter()
     alarms, alarm_table = _false_alarms(request, everything)
+    minutes = (time.perf_counter() - began) / 60
     request.progress(0.9)
-    costs, cost_table = _costs(request, visqol, chosen, plain, marked)
+    judged = costs(request, visqol, chosen, plain, marked)
+    paid, cost_tables = metrics_and_tables(judged, request.seed)
     request.progress(1.0)
+    clips_read = sum(metric.count for name, metric in alarms.items() if f"_{FOUND:g}." in name)
     said = {
         "continuations": f"{len(chosen)}, of {longest:g} s after {options.prompt_seconds:g} s",
         "mark": f"{DEPTH_DB:g} dB, {PAYLOAD_BITS} bits",
         "found": f"p of at most {FOUND:g}, all that is searched paid for",
+        "clips of recordings": f"{clips_read}, read in {minutes:.1f} min",
         "visqol": f"{visqol.mode} mode, mapper {visqol.mapper}",
+        **judged.said,
     }
     return ExperimentResult(
-        metrics | alarms | costs, [table, alarm_table, cost_table], conditions=said
+        metrics | alarms | paid, [table, alarm_table, *cost_tables], conditions=said
     )
 
 
@@ -164,7 +176,8 @@ def _false_alarms(
 ) -> tuple[dict[str, Metric], Table]:
     """Recordings in which a mark is found, though there is none."""
     options = request.options.watermark
-    most = options.clips if request.limit is None else CLIPS_PER_ITEM * request.limit
+    few = request.limit is not None and "clips" not in options.model_fields_set
+    most = CLIPS_PER_ITEM * (request.limit or 1) if few else options.clips
     count = max(1, min(options.clips, most) // len(options.lengths))
     metrics: dict[str, Metric] = {}
     rows: list[list[TableCell]] = []
@@ -181,26 +194,28 @@ def _false_alarms(
             raise Skipped(
                 f"no recording lasts {seconds:g} s", "set watermark.lengths to shorter ones"
             )
-        independent = max(1, min(len(values), int(len(values) * min(1.0, hop / seconds))))
+        independent = min(len(values), side_by_side(everything, seconds))
         row: list[TableCell] = [f"{seconds:g} s", len(values), independent]
         for at in (FOUND, LOOSE):
             alarms = sum(value <= at for value in values)
             share = alarms / len(values)
-            low, high = wilson(round(share * independent), independent)
-            metric = Metric(
-                100 * share,
-                100 * min(low, share),
-                100 * max(high, share),
-                len(values),
-                "%",
-                f"{alarms} of {len(values)}; interval of {independent} independent clips",
-            )
+            # As many alarms as the same share of independent clips would be, rounded outwards.
+            low, _ = clopper_pearson(math.floor(share * independent), independent)
+            _, high = clopper_pearson(math.ceil(share * independent), independent)
+            note = f"{alarms} of {len(values)}; interval of {independent} independent clips"
+            metric = Metric(100 * share, 100 * low, 100 * high, len(values), "%", note)
             metrics[f"false_alarms_at_{at:g}.{seconds:g}_s"] = metric
             row.append(metric)
         rows.append(row)
         request.progress(0.7 + 0.2 * number / len(options.lengths))
     columns = ["Length", "Clips", "Of them independent", f"p ≤ {FOUND:g}", f"p ≤ {LOOSE:g}"]
-    return metrics, Table("Marks found in recordings, which have none", columns, rows)
+    note = "Intervals: Clopper and Pearson's, of the independent clips."
+    return metrics, Table("Marks found in recordings, which have none", columns, rows, note)
+
+
+def side_by_side(everything: list[Utterance], seconds: float) -> int:
+    """How many clips fit into the recordings without overlap."""
+    return sum(int(u.recording.seconds / seconds) for u in everything)
 
 
 def hop_for(everything: list[Utterance], seconds: float, count: int) -> float:
@@ -223,61 +238,3 @@ def clips(
         samples = read(utterance.recording.path, SAMPLE_RATE).samples
         for start in range(0, len(samples) - length + 1, step):
             yield utterance.speaker, samples[start : start + length]
-
-
-def _costs(
-    request: ExperimentRequest,
-    visqol: Visqol,
-    chosen: list[Utterance],
-    plain: list[np.ndarray],
-    marked: list[np.ndarray],
-) -> tuple[dict[str, Metric], Table]:
-    """ViSQOL with the mark and without."""
-    model = request.model
-    payload = Payload.of_model(model.name, model.fingerprint)
-    beside: list[tuple[str, float, float]] = []
-    through: list[tuple[str, float, float]] = []
-    for utterance, without, with_mark in zip(chosen, plain, marked, strict=True):
-        add(beside, utterance.speaker, visqol, without, without, with_mark)
-        recording = read(utterance.recording.path, SAMPLE_RATE).first(10.0)
-        coded = model.reconstruction(recording, levels_made(model)).samples
-        add(through, utterance.speaker, visqol, recording.samples, coded, mark(coded, payload))
-    metrics: dict[str, Metric] = {}
-    rows: list[list[TableCell]] = []
-    titles: dict[str, tuple[str, list[tuple[str, float, float]]]] = {
-        "continuations": ("Continuations, beside themselves without the mark", beside),
-        "codec": ("Recordings through the codec, beside the recording", through),
-    }
-    for key, (title, scores) in titles.items():
-        if not scores:
-            continue
-        speakers = [speaker for speaker, _, _ in scores]
-        columns: dict[str, Callable[[float, float], float]] = {
-            "unmarked": lambda a, b: a,
-            "marked": lambda a, b: b,
-            "cost": lambda a, b: a - b,
-        }
-        row: list[TableCell] = [title]
-        for name, of in columns.items():
-            metric = mean_metric(
-                [of(a, b) for _, a, b in scores], speakers, unit="MOS", seed=request.seed
-            )
-            metrics[f"visqol_{name}.{key}"] = metric
-            row.append(metric)
-        rows.append(row)
-    return metrics, Table("What the mark costs: ViSQOL", ["", "Unmarked", "Marked", "Cost"], rows)
-
-
-def add(
-    scores: list[tuple[str, float, float]],
-    speaker: str,
-    visqol: Visqol,
-    reference: np.ndarray,
-    without: np.ndarray,
-    with_mark: np.ndarray,
-) -> None:
-    """Add a speaker's two scores beside a reference (T,), where ViSQOL has an answer for both."""
-    original = Audio(reference, SAMPLE_RATE)
-    a, b = (visqol.score(Audio(made, SAMPLE_RATE), original) for made in (without, with_mark))
-    if a is not None and b is not None:
-        scores.append((speaker, a, b))

@@ -237,7 +237,7 @@ def test_another_recording_ends_the_microphone(page):
     page.click("#record")
     page.wait_for_selector("#record.on")
     assert page.inner_text("#why") == "Stop the microphone first."
-    page.wait_for_function("document.getElementById('record-time').textContent > '0.1 s'")
+    wait_until(lambda: page.inner_text("#record-time") > "0.1 s")
     page.click("#example")
     page.wait_for_selector("#transport:not([hidden])")
     assert page.inner_text("#record-label") == "Record"

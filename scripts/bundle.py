@@ -2,7 +2,7 @@
 
 Copies the parts of RUN (a folder that `audiolm train` made) to src/audiolm/models/NAME, with the
 licence and data that its card states; nothing of RUN/training comes along. The card itself,
-models/NAME/MODEL_CARD.md, is written by hand.
+models/NAME/MODEL_CARD.md, is written by hand. With --only PART nothing else is changed.
 """
 
 import argparse
@@ -55,8 +55,13 @@ def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("run", type=Path, help="model folder that audiolm train made")
     parser.add_argument("name", choices=sorted(ABOUT), help="what the bundled model is called")
+    parser.add_argument("--only", choices=ORDER, help="this part; all others stay as they are")
     arguments = parser.parse_args(words)
     lm = audiolm.load(arguments.run, device="cpu")
+    if arguments.only is not None:
+        folder, name = MODELS / arguments.name, arguments.only
+        print(f"{folder}: {name} {save_part(folder, name, lm.parts[name])}")
+        return
     about: dict[str, Any] = ABOUT[arguments.name]
     data = {**lm.info.data, **about["data"]}
     data.pop("started_from", None)  # a folder's name means nothing elsewhere; the card tells it

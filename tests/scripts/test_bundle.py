@@ -41,5 +41,23 @@ def test_what_the_new_model_lacks_goes(script, tmp_path, monkeypatch):
     assert not (models / "speech" / "stage_fine.safetensors").exists()
 
 
+def test_one_part_alone_changes_nothing_else(script, tmp_path, monkeypatch):
+    models = tmp_path / "models"
+    monkeypatch.setattr(script, "MODELS", models)
+    tiny_model().save(tmp_path / "run")
+    script.main([str(tmp_path / "run"), "speech"])
+    before = json.loads((models / "speech" / "model.json").read_text())
+    tiny_model(seed=1).save(tmp_path / "other")
+    other = audiolm.load(tmp_path / "other")
+    script.main([str(tmp_path / "other"), "speech", "--only", "stage_semantic"])
+    after = json.loads((models / "speech" / "model.json").read_text())
+    assert (
+        after["parts"].pop("stage_semantic")["fingerprint"]
+        == (other.fingerprints["stage_semantic"])
+    )
+    before["parts"].pop("stage_semantic")
+    assert after == before
+
+
 def test_every_part_of_a_model_has_its_place(script, tmp_path, monkeypatch):
     assert set(script.ORDER) == set(PARTS)

@@ -7,6 +7,7 @@ import pytest
 import soundfile
 
 from audiolm.cli.main import main
+from audiolm.safety.watermark import MarkReader, MarkReading, Payload
 from safety.made_up import hiss, tone
 from test_detecting import marks, models  # noqa: F401 - fixtures
 
@@ -38,6 +39,16 @@ def test_a_line_and_the_timeline(ask, tmp_path) -> None:
     assert lines[0].endswith("at 1.0% false alarms)")
     assert "not detected" in lines[1] and "7.00 s  made" in lines[2]
     assert lines[3] == "  mark: none found (p = 0.5)"
+
+
+def test_a_mark_is_told_first(ask, tmp_path, monkeypatch) -> None:
+    found = MarkReading(True, 1e-9, Payload.of_model("speech", "7a9" * 20), 0.5, 2.5)
+    monkeypatch.setattr(MarkReader, "reading", lambda self: found)
+    code, out, _ = ask(wav(tmp_path, "marked.wav", tone(3.0)))
+    lines = out.splitlines()
+    assert code == 0
+    assert "marked.wav: marked as made; by its sound not detected (3.00 s" in lines[0]
+    assert lines[-1] == "  mark: found (p = 1e-09, 0.50 - 2.50 s, model speech, version 7a9)"
 
 
 def test_one_json_object(ask, tmp_path) -> None:

@@ -68,7 +68,9 @@ def _lines(name: str, answer: "Detection") -> list[str]:
     if len(answer.channels) > 1:
         facts.append(f"channel {answer.channel} of {len(answer.channels)}")
     facts.append(f"at {answer.false_alarms:.1%} false alarms")
-    lines = [f"{name}: {answer.verdict} ({', '.join(facts)})"]
+    marked = answer.mark is not None and answer.mark.found
+    said = f"marked as made; by its sound {answer.verdict}" if marked else answer.verdict
+    lines = [f"{name}: {said} ({', '.join(facts)})"]
     if len(answer.timeline) > 1:
         lines += [f"  {_stretch(one)}" for one in answer.timeline]
     if answer.mark is not None:

@@ -77,14 +77,13 @@ def place(tmp_path_factory) -> Path:
     semantic = tiny_stage("semantic", base.codec, base.semantic, fill_in_the_middle=True)
     stages = {"semantic": semantic.rounded(), **base.stages}
     lm = AudioLM(base.codec, base.semantic, stages, name="speech")
-    for name in ("models/speech", "models/piano", "my-model", "my-piano", "trial"):
+    for name in ("models/speech", "my-model", "my-piano", "trial"):
         lm.save(folder / name)
     from audiolm.safety.detector import Detector
     from safety.made_up import CONFIG
 
     save_part(folder / "models" / "speech", "detector", Detector(CONFIG))
-    prompts = [f"models/{name}/prompt.wav" for name in ("speech", "piano")]
-    for name in ("prompt.wav", "speech.wav", "piano.wav", *prompts):
+    for name in ("prompt.wav", "speech.wav", "piano.wav", "models/speech/prompt.wav"):
         noise(2.0).write(folder / name)
     for corpus in ("RECORDINGS", "HELD_BACK", "recordings", "held-out"):
         (folder / corpus).mkdir()

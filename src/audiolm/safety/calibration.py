@@ -23,7 +23,7 @@ FALSE_ALARMS = (0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001, 1e-4, 1e-5)
 """The rates whose thresholds are kept; those in between are interpolated."""
 HIGHEST, LOWEST = 0.1, 0.001
 """What may be asked for. Lower rates are kept because one answer may take several looks."""
-SEEN = 5
+SEEN = 2
 """False alarms that must have been seen for a quantile to be taken as it is."""
 Z = (1.2816, 1.6449, 2.0537, 2.3263, 2.5758, 2.8782, 3.0902, 3.7190, 4.2649)
 """What a normal distribution passes that often, in standard deviations."""
@@ -40,7 +40,7 @@ class Calibration(Configuration):
     """What is added to it."""
     negatives: int = Field(gt=0)
     """Pieces that the model did not make, on which the thresholds rest. Rates at which fewer than
-    five of them would be false alarms are extrapolated: a normal distribution's tail, and no lower
+    two of them would be false alarms are extrapolated: a normal distribution's tail, and no lower
     than the highest score among them."""
     thresholds: tuple[float, ...]
     """Log-odds from which on there are `FALSE_ALARMS`, rate by rate."""

@@ -139,8 +139,10 @@ def total(tensor: Tensor, world: World) -> Tensor:
 
 
 def leave(world: World) -> None:
-    """Take leave of the group, when all is done."""
+    """Take leave of the group, when all is done: together, as a process that goes while others
+    still talk may be aborted by the threads it talks with."""
     if world.size > 1:
+        dist.barrier()
         dist.destroy_process_group()
 
 
